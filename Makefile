@@ -1,0 +1,44 @@
+# Targets that scripts rely on; `make help` lists them.
+SHELL    := /bin/bash
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
+GOFLAGS  := -trimpath -tags=grpcnotrace
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
+# Every parser of bytes that we did not write: package and fuzz target.
+FUZZTIME ?= 10s
+
+.PHONY: help run test build lint fuzz bench test-crash test-otelcol test-cluster package image manifests clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+build: ## bin/stint-agent (and bin/stint-cluster once there is one)
+	$(GO_BUILD) -o bin/stint-agent ./cmd/stint-agent
+
+run: build ## the agent on its embedded default with a demo workload; Ctrl-C ends it
+	bin/stint-agent run --demo
+
+test: ## all tests with the race detector
+	go test -race -tags=grpcnotrace ./...
+
+lint: ## gofmt, vet, staticcheck, modules in order
+	@.ci/lint
+
+fuzz: ## each parser for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+bench: build ## micro-benchmarks, drain and steady load of the real binary; prints a table
+	cd bench && go run ./run -scenario all -out results
+
+test-crash: build ## SIGKILL at 30 random moments under load: nothing lost
+	go test -count=1 -tags="grpcnotrace crash" -run TestCrash -v -timeout 20m ./cmd/stint-agent
+
+test-otelcol: build ## every line and metric against a real OpenTelemetry Collector
+	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .
+	cd bench && go test -count=1 -timeout 20m ./e2e
+
+test-cluster package image manifests:
+	@echo "make $@: comes with a later issue; nothing is built" >&2; exit 1
+
+clean: ## remove what was built
+	rm -rf bin dist bench/bin bench/otelcol/otelcol

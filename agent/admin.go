@@ -1,0 +1,117 @@
+package agent
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+//go:embed page.html
+var page []byte
+
+// adminHandler serves the agent's own state: / (page), /status (JSON), /metrics (Prometheus).
+func (a *Agent) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		_ = e.Encode(a.status()) // the client has gone
+	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:")
+		_, _ = w.Write(page)
+	})
+	return mux
+}
+
+const (
+	// stuckAfter is how long the scanner may take for one look at all files before the process
+	// counts as stuck and is better started anew.
+	stuckAfter = 2 * time.Minute
+	// flowingAfter is how long a destination may refuse before data does not flow.
+	flowingAfter = 30 * time.Second
+)
+
+// healthHandler serves the probes: /livez (restart me if this fails; destinations don't
+// count), /readyz (started), /flowing (data arrives where it should).
+func (a *Agent) healthHandler() http.Handler {
+	mux := http.NewServeMux()
+	probe := func(path string, faults func() []string) {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			if f := faults(); len(f) > 0 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				fmt.Fprintln(w, strings.Join(f, "\n"))
+				return
+			}
+			fmt.Fprintln(w, "ok")
+		})
+	}
+	probe("/livez", a.notLive)
+	probe("/readyz", a.notReady)
+	probe("/flowing", a.notFlowing)
+	return mux
+}
+
+func (a *Agent) notLive() (faults []string) {
+	if a.tailer != nil {
+		if last := a.tailer.LastLook(); !last.IsZero() && time.Since(last) > stuckAfter {
+			faults = append(faults, fmt.Sprintf("looking for logs is stuck since %s: a file system does not answer", last.Format(time.RFC3339)))
+		}
+	}
+	return faults
+}
+
+func (a *Agent) notReady() (faults []string) {
+	if a.tailer != nil && a.tailer.LastLook().IsZero() {
+		faults = append(faults, "logs are being looked for the first time")
+	}
+	return faults
+}
+
+func (a *Agent) notFlowing() []string {
+	faults := append(a.notLive(), a.notReady()...)
+	for _, e := range a.export.Status() {
+		if e.Down != "" && time.Since(e.DownSince) > flowingAfter {
+			faults = append(faults, fmt.Sprintf("exporter %s takes no %s since %s (%s): %s", e.Exporter, e.Signal, e.DownSince.Format(time.RFC3339), e.Down, e.Error))
+		}
+	}
+	return faults
+}
+
+// serveHTTP serves until ctx ends and the requests under way are answered.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if s.Shutdown(limit) != nil {
+			s.Close()
+		}
+	})
+	err := s.Serve(l)
+	if !stop() {
+		<-done
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve %s: %w", l.Addr(), err)
+}

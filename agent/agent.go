@@ -1,0 +1,267 @@
+// Package agent puts the node agent together: configuration, memory limits, sources,
+// destinations, the servers that tell about them, and the order of starting and stopping.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sys/unix"
+
+	"stint/export"
+	"stint/export/otlp"
+	"stint/scrape"
+	"stint/scrape/host"
+	"stint/tail"
+)
+
+// Agent is one node agent. New makes one and starts nothing; Run works until its context ends
+// and leaves nothing behind.
+type Agent struct {
+	cfg     *Config
+	version string
+	log     *slog.Logger
+	reg     *prometheus.Registry
+	started time.Time
+
+	lock   *os.File
+	memory *memory
+	export *export.Exporting
+	tailer *tail.Tailer // nil when no pipeline takes logs
+	grid   *scrape.Grid // nil when nothing is scraped
+	sink   *export.Sink // nil when an exporter is configured
+	demo   *demo        // nil without --demo
+	rates  rates
+	admin  net.Listener // nil without a server
+	health net.Listener
+}
+
+// New checks the machine's side of a checked configuration and opens what the agent needs.
+func New(cfg *Config, version string, log *slog.Logger) (a *Agent, err error) {
+	a = &Agent{cfg: cfg, version: version, reg: prometheus.NewRegistry(), started: time.Now()}
+	a.log = slog.New(newThrottle(log.Handler()))
+	defer func() {
+		if err != nil {
+			a.release()
+		}
+	}()
+	a.reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+
+	if cfg.Demo {
+		if a.demo, err = newDemo(cfg); err != nil {
+			return nil, err
+		}
+	}
+	if a.lock, err = lockState(cfg.StateDir); err != nil {
+		if errors.Is(err, errLocked) {
+			return nil, err
+		}
+		a.log.Error("state directory can't be used; offsets are not kept over a restart", "state_dir", cfg.StateDir, "err", err)
+	}
+	exporters, pipelines := cfg.Exporters, cfg.Pipelines
+	if len(exporters) == 0 {
+		if a.sink, err = export.NewSink(); err != nil {
+			return nil, err
+		}
+		if a.demo != nil {
+			a.sink.OnLog = a.demo.seen.Add
+		}
+		exporters = export.Exporters{"sink": a.sink.Exporter()}
+		pipelines = export.DefaultPipelines(exporters, Sources())
+	}
+	if a.export, err = export.New(cfg.Batch, exporters, pipelines, version, a.log.With("part", "export"), a.reg); err != nil {
+		return nil, err
+	}
+	if a.memory, err = newMemory(cfg.MemoryLimiter, a.export.Flush, a.log.With("part", "memory"), a.reg); err != nil {
+		return nil, err
+	}
+	if a.export.Wants(otlp.Logs, "tail") {
+		a.tailer, err = tail.New(tail.Options{
+			Config: cfg.Tail, StateDir: filepath.Join(cfg.StateDir, "tail"), Resource: a.resource(), Version: version,
+			Pool: a.memory.logs, Out: a.export.Input(otlp.Logs, "tail"), Workers: runtime.GOMAXPROCS(0),
+			OwnPod: ownPod(), Log: a.log.With("part", "tail"), Registerer: a.reg,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if a.grid, err = a.newGrid(); err != nil {
+		return nil, err
+	}
+	if a.admin, err = listen(cfg.Admin.Listen); err != nil {
+		return nil, fmt.Errorf("admin.listen: %w", err)
+	}
+	if a.health, err = listen(cfg.Health.Listen); err != nil {
+		return nil, fmt.Errorf("health.listen: %w", err)
+	}
+	return a, nil
+}
+
+// newGrid makes the scraping of what some pipeline takes.
+func (a *Agent) newGrid() (*scrape.Grid, error) {
+	log := a.log.With("part", "scrape")
+	var sources []scrape.Source
+	if a.export.Wants(otlp.Metrics, "host") && a.cfg.Scrape.Host.Enabled {
+		sources = append(sources, host.New(a.cfg.Scrape.Host, a.cfg.Scrape.RootPath, a.cfg.NodeName, a.version, log))
+	}
+	if a.export.Wants(otlp.Metrics, "self") {
+		sources = append(sources, newSelf(a.reg, a.cfg.NodeName, a.version, a.started))
+	}
+	if len(sources) == 0 {
+		return nil, nil
+	}
+	to := make(map[string]func(*otlp.Chunk), len(sources))
+	for _, s := range sources {
+		to[s.Name()] = a.export.Input(otlp.Metrics, s.Name())
+	}
+	emit := to[sources[0].Name()]
+	return scrape.New(a.cfg.Scrape, sources, a.memory.metrics, emit, log, a.reg)
+}
+
+// resource is what every log record says of this machine.
+func (a *Agent) resource() []otlp.KeyValue {
+	return []otlp.KeyValue{otlp.Attr("k8s.node.name", a.cfg.NodeName)}
+}
+
+// ownPod is namespace/name of the pod that the agent runs in, or empty.
+func ownPod() string {
+	if ns, name := os.Getenv("POD_NAMESPACE"), os.Getenv("POD_NAME"); ns != "" && name != "" {
+		return ns + "/" + name
+	}
+	return ""
+}
+
+// Run works until ctx ends, then stops in the direction in which data flows: sources first,
+// then what they handed over is delivered within drain_timeout, then offsets are saved.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.release()
+	a.log.Info("started", "version", a.version, "node", a.cfg.NodeName, "admin", addr(a.admin), "health", addr(a.health),
+		"memory_limit", a.memory.hard, "exporters", len(a.cfg.Exporters))
+
+	base := context.WithoutCancel(ctx)
+	send, stopSend := context.WithCancel(base)
+	defer stopSend()
+	serve, stopServe := context.WithCancel(base)
+	defer stopServe()
+	read, stopRead := context.WithCancel(base)
+	defer stopRead()
+
+	var servers, sender, sources sync.WaitGroup
+	failed := make(chan error, 4) // one a server
+	server := func(run func(context.Context) error) {
+		servers.Go(func() {
+			if err := run(serve); err != nil {
+				failed <- err
+			}
+		})
+	}
+	if a.sink != nil {
+		server(a.sink.Run)
+	}
+	if a.admin != nil {
+		server(func(ctx context.Context) error { return serveHTTP(ctx, a.admin, a.adminHandler()) })
+	}
+	if a.health != nil {
+		server(func(ctx context.Context) error { return serveHTTP(ctx, a.health, a.healthHandler()) })
+	}
+	servers.Go(func() { a.memory.run(serve) })
+	servers.Go(func() { a.rates.run(serve, a) })
+	sender.Go(func() { a.export.Run(send) })
+	if a.tailer != nil {
+		sources.Go(func() { a.tailer.Run(read) })
+	}
+	if a.grid != nil {
+		sources.Go(func() { a.grid.Run(read) })
+	}
+
+	var err error
+	if a.demo != nil {
+		// The writer ends first, and what it wrote is read.
+		if err = a.demo.run(ctx, a.tailer); err != nil {
+			err = fmt.Errorf("demo: %w", err)
+		}
+	} else {
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+		}
+	}
+	a.log.Info("stopping; delivering what was read", "timeout", a.cfg.DrainTimeout)
+	stopRead()
+	sources.Wait()        // 1. no new data
+	a.export.CloseInput() // 2. the open batches become the last ones
+	drain := time.AfterFunc(a.cfg.DrainTimeout, stopSend)
+	sender.Wait() // 3. delivered, or the time is up
+	drain.Stop()
+	if a.tailer != nil { // 4. offsets say what was delivered
+		if e := a.tailer.Close(); e != nil {
+			a.log.Error("offsets could not be saved; lines may be sent twice after the next start", "err", e)
+		}
+	}
+	l := a.lines()
+	a.log.Info("stopped", "read", l.Read, "delivered", l.Delivered, "lost", l.Lost, "repeated", l.Repeated, "undelivered", l.InFlight)
+	stopServe()
+	servers.Wait()
+	return err
+}
+
+// release gives back what New opened; what Run's servers have closed may be closed again.
+func (a *Agent) release() {
+	for _, l := range []net.Listener{a.admin, a.health} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if a.demo != nil {
+		a.demo.remove()
+	}
+	if a.lock != nil {
+		a.lock.Close()
+	}
+}
+
+var errLocked = errors.New("another agent uses this state directory; give each its own state_dir")
+
+// lockState makes the state directory and locks it for this process. The lock ends with the
+// process, however that ends.
+func lockState(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("state_dir %s: %w", dir, errLocked)
+		}
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+func listen(at string) (net.Listener, error) {
+	if at == "" {
+		return nil, nil
+	}
+	return net.Listen("tcp", at)
+}
+
+func addr(l net.Listener) string {
+	if l == nil {
+		return "off"
+	}
+	return l.Addr().String()
+}

@@ -1,0 +1,195 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"stint/export"
+	"stint/export/otlp"
+	"stint/scrape"
+	"stint/tail"
+)
+
+// Status is what /status tells: where every line and point is, and what the agent costs.
+type Status struct {
+	Version   string          `json:"version"`
+	Node      string          `json:"node"`
+	Started   time.Time       `json:"started"`
+	Uptime    float64         `json:"uptime_seconds"`
+	Lines     Lines           `json:"lines"`
+	Metrics   Points          `json:"metrics"`
+	Rates     Rates           `json:"rates"`
+	Process   Process         `json:"process"`
+	Exporters []export.Status `json:"exporters"`
+	Tail      *tail.Status    `json:"tail,omitempty"`
+	Scrapers  []scrape.Status `json:"scrapers,omitempty"`
+	Demo      *DemoStatus     `json:"demo,omitempty"`
+}
+
+// Lines counts log records. Read = delivered + lost + in_flight.
+type Lines struct {
+	Read      int64 `json:"read"`      // taken off files
+	Delivered int64 `json:"delivered"` // acknowledged by every destination
+	InFlight  int64 `json:"in_flight"` // read and not yet acknowledged
+	Lost      int64 `json:"lost"`      // refused for good by a destination
+	// Repeated: sent again though a destination may have had them; in the demo, what its sink
+	// received twice.
+	Repeated int64 `json:"repeated"`
+}
+
+// Points counts metric points.
+type Points struct {
+	Delivered int64 `json:"delivered"` // accepted, summed over destinations
+	Lost      int64 `json:"lost"`
+}
+
+// Rates are per second, over the last ten seconds.
+type Rates struct {
+	Lines float64 `json:"lines_per_second"`
+	Bytes float64 `json:"bytes_per_second"` // of log files
+	CPU   float64 `json:"cpu_percent"`      // of one core
+}
+
+// Process is what the agent itself takes.
+type Process struct {
+	CPUSeconds  float64 `json:"cpu_seconds"`
+	RSS         int64   `json:"rss_bytes"`
+	Goroutines  int     `json:"goroutines"`
+	PoolUsed    int64   `json:"pool_bytes"`
+	PoolLimit   int64   `json:"pool_limit_bytes"`
+	MemoryLimit int64   `json:"memory_limit_bytes"` // 0 = none
+}
+
+// DemoStatus is the account of the demo's lines at both ends.
+type DemoStatus struct {
+	Written    int64 `json:"written"`
+	Delivered  int64 `json:"delivered"` // different ones that the sink has
+	Lost       int64 `json:"lost"`      // gaps in what the sink has
+	Repeated   int64 `json:"repeated"`
+	OutOfOrder int64 `json:"out_of_order"`
+}
+
+func (a *Agent) status() Status {
+	s := Status{
+		Version: a.version, Node: a.cfg.NodeName, Started: a.started, Uptime: time.Since(a.started).Seconds(),
+		Lines: a.lines(), Rates: a.rates.get(), Exporters: a.export.Status(),
+		Process: Process{
+			CPUSeconds: cpuSeconds(), RSS: rss(), Goroutines: runtime.NumGoroutine(),
+			PoolUsed:    a.memory.logs.Used() + a.memory.metrics.Used(),
+			PoolLimit:   a.memory.logs.Limit() + a.memory.metrics.Limit(),
+			MemoryLimit: a.memory.hard,
+		},
+	}
+	for _, e := range s.Exporters {
+		if e.Signal == otlp.Metrics.String() {
+			s.Metrics.Delivered += e.Sent
+			s.Metrics.Lost += e.Dropped + e.Rejected
+		}
+	}
+	if a.tailer != nil {
+		t := a.tailer.Status()
+		s.Tail = &t
+	}
+	if a.grid != nil {
+		s.Scrapers = a.grid.Status()
+	}
+	if a.demo != nil {
+		t := a.demo.seen.Totals()
+		written, _ := a.demo.writer.Written()
+		s.Demo = &DemoStatus{Written: written, Delivered: t.Records - t.Repeated, Lost: t.Missing, Repeated: t.Repeated, OutOfOrder: t.OutOfOrder}
+	}
+	return s
+}
+
+func (a *Agent) lines() (l Lines) {
+	if a.tailer == nil {
+		return l
+	}
+	c := a.tailer.Counts()
+	l = Lines{Read: c.Read, Delivered: c.Delivered, InFlight: c.InFlight, Lost: c.Dropped}
+	for _, e := range a.export.Status() {
+		if e.Signal == otlp.Logs.String() {
+			l.Lost += e.Rejected
+			l.Delivered -= e.Rejected
+			l.Repeated += e.Resent
+		}
+	}
+	if a.demo != nil {
+		l.Repeated = a.demo.seen.Totals().Repeated
+	}
+	return l
+}
+
+// rates remembers the counters of the last ten seconds.
+type rates struct {
+	mu   sync.Mutex // guards below
+	ring [11]reading
+	n    int
+}
+
+type reading struct {
+	at           time.Time
+	lines, bytes int64
+	cpu          float64
+}
+
+// run samples once a second until ctx ends.
+func (r *rates) run(ctx context.Context, a *Agent) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		s := reading{at: time.Now(), cpu: cpuSeconds()}
+		if a.tailer != nil {
+			c := a.tailer.Counts()
+			s.lines, s.bytes = c.Read, c.Bytes
+		}
+		r.mu.Lock()
+		r.ring[r.n%len(r.ring)] = s
+		r.n++
+		r.mu.Unlock()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *rates) get() Rates {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n < 2 {
+		return Rates{}
+	}
+	last, first := r.ring[(r.n-1)%len(r.ring)], r.ring[max(r.n-len(r.ring), 0)%len(r.ring)]
+	d := last.at.Sub(first.at).Seconds()
+	return Rates{
+		Lines: float64(last.lines-first.lines) / d,
+		Bytes: float64(last.bytes-first.bytes) / d,
+		CPU:   (last.cpu - first.cpu) / d * 100,
+	}
+}
+
+// cpuSeconds is the CPU time that the process has taken, user and system.
+func cpuSeconds() float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
+
+// rss is the resident set, second field of /proc/self/statm, in pages.
+func rss() int64 {
+	b, _ := os.ReadFile("/proc/self/statm")
+	_, rest, _ := strings.Cut(string(b), " ")
+	pages, _, _ := strings.Cut(rest, " ")
+	n, _ := strconv.ParseInt(pages, 10, 64)
+	return n * int64(os.Getpagesize())
+}

@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// throttleFor is how long the same warning is held back after it was logged.
+const throttleFor = time.Minute
+
+// throttle is a slog.Handler that lets a warning or error through once a minute and says how
+// many of the same message it held back. Messages are constants, so the table stays small.
+type throttle struct {
+	slog.Handler
+	shared *throttled
+}
+
+type throttled struct {
+	mu   sync.Mutex
+	seen map[string]*held
+}
+
+type held struct {
+	last time.Time
+	n    int
+}
+
+func newThrottle(h slog.Handler) throttle {
+	return throttle{h, &throttled{seen: map[string]*held{}}}
+}
+
+// Handle implements slog.Handler.
+func (t throttle) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		n, ok := t.shared.pass(r.Message, r.Time)
+		if !ok {
+			return nil
+		}
+		if n > 0 {
+			r = r.Clone()
+			r.AddAttrs(slog.Int("held_back", n))
+		}
+	}
+	return t.Handler.Handle(ctx, r)
+}
+
+func (t *throttled) pass(msg string, now time.Time) (held_ int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.seen[msg]
+	if h == nil {
+		h = &held{}
+		t.seen[msg] = h
+	} else if now.Sub(h.last) < throttleFor {
+		h.n++
+		return 0, false
+	}
+	held_, h.n, h.last = h.n, 0, now
+	return held_, true
+}
+
+// WithAttrs implements slog.Handler.
+func (t throttle) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return throttle{t.Handler.WithAttrs(attrs), t.shared}
+}
+
+// WithGroup implements slog.Handler.
+func (t throttle) WithGroup(name string) slog.Handler {
+	return throttle{t.Handler.WithGroup(name), t.shared}
+}

@@ -1,0 +1,168 @@
+// Command run measures stint-agent from outside: a generator writes logs, a
+// sink counts what arrives, /proc tells what the agent used. Start it in the
+// bench directory: go run ./run -scenario all
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// bench is what all scenarios share.
+type bench struct {
+	repo        string // root of the repository
+	dir         string // temporary, removed at the end
+	agentBinary string
+	sinkBinary  string
+	genBinary   string
+
+	agentCPU, sinkCPU int // -1 = any
+	containers        int
+	timeout           time.Duration
+	host              bool
+	set               []string
+}
+
+// options are the flags that only some scenarios read.
+type options struct {
+	scenario     string
+	variants     []variant
+	backlogBytes int64
+	rounds       int
+	rate         int
+	warmUp       time.Duration
+	duration     time.Duration
+	out          string
+}
+
+func main() {
+	b, opt, err := parseFlags()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "run:", err)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, b, opt); err != nil {
+		fmt.Fprintln(os.Stderr, "run:", err)
+		os.Exit(1)
+	}
+}
+
+func parseFlags() (*bench, options, error) {
+	b := &bench{repo: ".."}
+	var opt options
+	last := runtime.NumCPU() - 1
+	otherCPU := 0
+	if last == 0 {
+		otherCPU = -1
+	}
+	flag.StringVar(&opt.scenario, "scenario", "all", "drain, steady, micro or all")
+	flag.StringVar(&opt.out, "out", "", "file for the results; default results/<time>-<scenario>.json")
+	flag.StringVar(&b.agentBinary, "agent", "../bin/stint-agent", "the agent to measure")
+	flag.StringVar(&b.dir, "dir", os.TempDir(), "directory for backlog, state and logs of the run")
+	flag.IntVar(&b.agentCPU, "agent-cpu", last, "CPU that the agent is pinned to; -1 = any")
+	flag.IntVar(&b.sinkCPU, "sink-cpu", otherCPU, "CPU that sink and gen are pinned to; -1 = any")
+	flag.IntVar(&b.containers, "containers", 20, "containers that write")
+	flag.DurationVar(&b.timeout, "timeout", 2*time.Minute, "how long to wait for the last record")
+	flag.BoolVar(&b.host, "host", false, "leave the agent's host scraper on")
+	flag.Func("set", "key=value handed on to the agent; may be given several times", func(s string) error {
+		b.set = append(b.set, s)
+		return nil
+	})
+	names := flag.String("variants", "otlp/none,otlp/gzip,otlp/zstd,otlphttp/none,otlphttp/gzip,otlphttp/zstd", "of drain; steady takes the first")
+	flag.Int64Var(&opt.backlogBytes, "backlog", 1<<30, "drain: bytes of log files")
+	flag.IntVar(&opt.rounds, "rounds", 3, "drain: rounds of all variants")
+	flag.IntVar(&opt.rate, "rate", 10000, "steady: lines per second")
+	flag.DurationVar(&opt.warmUp, "warm-up", 10*time.Second, "steady: time before measuring")
+	flag.DurationVar(&opt.duration, "duration", 30*time.Second, "steady: time of measuring")
+	flag.Parse()
+
+	for name := range strings.SplitSeq(*names, ",") {
+		protocol, compression, _ := strings.Cut(name, "/")
+		if !slices.Contains([]string{"otlp", "otlphttp"}, protocol) || !slices.Contains([]string{"none", "gzip", "zstd"}, compression) {
+			return nil, opt, fmt.Errorf("-variants: %q is not otlp|otlphttp/none|gzip|zstd", name)
+		}
+		opt.variants = append(opt.variants, variant{protocol, compression})
+	}
+	if !slices.Contains([]string{"drain", "steady", "micro", "all"}, opt.scenario) {
+		return nil, opt, fmt.Errorf("-scenario: %q is not drain, steady, micro or all", opt.scenario)
+	}
+	if opt.rounds < 1 || opt.backlogBytes < 1<<20 || flag.NArg() > 0 {
+		return nil, opt, errors.New("-rounds must be 1 or more, -backlog 1 MiB or more, and there are no arguments")
+	}
+	if opt.out == "" {
+		opt.out = filepath.Join("results", time.Now().UTC().Format("20060102-150405-")+opt.scenario+".json")
+	}
+	return b, opt, nil
+}
+
+func run(ctx context.Context, b *bench, opt options) error {
+	wants := func(scenario string) bool { return opt.scenario == scenario || opt.scenario == "all" }
+	var err error
+	if b.dir, err = os.MkdirTemp(b.dir, "stint-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+
+	if wants("drain") || wants("steady") {
+		if b.agentBinary, err = filepath.Abs(b.agentBinary); err != nil {
+			return err
+		}
+		if _, err := os.Stat(b.agentBinary); err != nil {
+			return fmt.Errorf("%w: run make build first", err)
+		}
+		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink")
+		build.Stderr = os.Stderr
+		if err := build.Run(); err != nil {
+			return fmt.Errorf("build gen and sink (in the bench directory?): %w", err)
+		}
+		b.genBinary, b.sinkBinary = filepath.Join(b.dir, "gen"), filepath.Join(b.dir, "sink")
+	}
+
+	res := result{
+		Time: time.Now().UTC(), Command: "go run ./run " + strings.Join(os.Args[1:], " "), Machine: b.machine(),
+		HostOn: b.host, Set: b.set, AgentCPU: b.agentCPU, SinkCPU: b.sinkCPU,
+	}
+	if wants("drain") {
+		if res.Backlog, err = b.newBacklog(ctx, opt.backlogBytes); err != nil {
+			return err
+		}
+		if res.Rounds, res.Drain, err = b.drainAll(ctx, opt.variants, opt.rounds, res.Backlog); err != nil {
+			return err
+		}
+		os.RemoveAll(res.Backlog.Root)
+	}
+	if wants("steady") {
+		s, err := b.steady(ctx, opt.variants[0], opt.rate, opt.warmUp, opt.duration)
+		if err != nil {
+			return fmt.Errorf("steady: %w", err)
+		}
+		res.Steady = append(res.Steady, s)
+	}
+	var microErr error
+	if wants("micro") {
+		res.Micro, microErr = b.micro(ctx)
+	}
+
+	res.print(os.Stdout)
+	if err := res.write(opt.out); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "written to", opt.out)
+	if !res.lossless() {
+		return errors.New("lines were lost")
+	}
+	return microErr
+}

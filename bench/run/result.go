@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// result is what a run leaves behind.
+type result struct {
+	Time     time.Time      `json:"time"`
+	Command  string         `json:"command"`
+	Machine  machine        `json:"machine"`
+	Backlog  *backlog       `json:"backlog,omitempty"`
+	Drain    []drainRound   `json:"drain_median,omitempty"`
+	Rounds   []drainRound   `json:"drain_rounds,omitempty"`
+	Steady   []steadyResult `json:"steady,omitempty"`
+	Micro    []microResult  `json:"micro,omitempty"`
+	HostOn   bool           `json:"host_scraper"`
+	Set      []string       `json:"agent_set,omitempty"`
+	AgentCPU int            `json:"agent_cpu"`
+	SinkCPU  int            `json:"sink_cpu"`
+}
+
+// machine is what the figures depend on besides the code.
+type machine struct {
+	CPU         string `json:"cpu"`
+	CPUs        int    `json:"cpus"`
+	MemoryBytes int64  `json:"memory_bytes"`
+	Kernel      string `json:"kernel"`
+	Go          string `json:"go"`
+	Commit      string `json:"commit"` // with "+" when files differ from it
+	Agent       string `json:"agent"`  // what it says its version is
+	AgentBytes  int64  `json:"agent_binary_bytes"`
+	Load        string `json:"load_before"` // /proc/loadavg: what else ran spoils the figures
+}
+
+func (b *bench) machine() machine {
+	m := machine{CPUs: runtime.NumCPU(), Go: runtime.Version()}
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				m.CPU = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
+		var kib int64
+		fmt.Sscanf(string(text), "MemTotal: %d kB", &kib)
+		m.MemoryBytes = kib << 10
+	}
+	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m.Kernel = strings.TrimSpace(string(text))
+	}
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		m.Load = strings.Join(strings.Fields(string(text))[:3], " ")
+	}
+	output := func(name string, args ...string) string {
+		out, err := exec.Command(name, args...).Output()
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(out))
+	}
+	m.Commit = output("git", "-C", b.repo, "rev-parse", "HEAD")
+	if output("git", "-C", b.repo, "status", "--porcelain") != "" {
+		m.Commit += "+"
+	}
+	m.Agent = output(b.agentBinary, "version")
+	if info, err := os.Stat(b.agentBinary); err == nil {
+		m.AgentBytes = info.Size()
+	}
+	return m
+}
+
+func (r *result) write(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// print writes the tables.
+func (r *result) print(out io.Writer) {
+	fmt.Fprintf(out, "%s, %d CPUs, Linux %s, %s, commit %s, load %s\n",
+		r.Machine.CPU, r.Machine.CPUs, r.Machine.Kernel, r.Machine.Go, r.Machine.Commit, r.Machine.Load)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	mib := func(n int64) float64 { return float64(n) / (1 << 20) }
+	if len(r.Drain) > 0 {
+		fmt.Fprintf(out, "\ndrain of %.0f MB, %d lines; median of %d rounds\n", float64(r.Backlog.Bytes)/1e6, r.Backlog.Lines, len(r.Rounds)/len(r.Drain))
+		fmt.Fprintln(t, "variant\tMB/CPU s\tMB/s\tCPU s\tof it user\tafter ready\tCPU s/GB\tpeak RSS MiB\twire MB\tlost\trepeated\tout of order\t")
+		for _, d := range r.Drain {
+			fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.0f\t%d\t%d\t%d\t\n", d.Variant, d.MBPerCPUSecond, d.MBPerSecond,
+				d.CPUSeconds, d.CPUUser, d.CPUAfterReady, d.CPUSecsPerGB, mib(d.PeakRSS), float64(d.WireBytes)/1e6, d.Lost, d.Repeated, d.OutOfOrder)
+		}
+		t.Flush()
+	}
+	if len(r.Steady) > 0 {
+		fmt.Fprintf(out, "\nsteady\n")
+		fmt.Fprintln(t, "variant\tlines/s\tfor s\tCPU %\tof it user\tRSS MiB\tpeak RSS MiB\tlines\tlost\trepeated\tout of order\t")
+		for _, s := range r.Steady {
+			fmt.Fprintf(t, "%s\t%d\t%.0f\t%.2f\t%.2f\t%.1f\t%.1f\t%d\t%d\t%d\t%d\t\n", s.Variant, s.LinesPerSecond, s.Seconds, s.CPUPercent, s.CPUUserPercent,
+				mib(s.RSS), mib(s.PeakRSS), s.Lines, s.Lost, s.Repeated, s.OutOfOrder)
+		}
+		t.Flush()
+	}
+	if len(r.Micro) > 0 {
+		fmt.Fprintf(out, "\nmicro-benchmarks\n")
+		fmt.Fprintln(t, "package\tname\tns/op\tMB/s\tB/op\tallocs/op\t")
+		for _, m := range r.Micro {
+			fmt.Fprintf(t, "%s\t%s\t%.4g\t%.4g\t%.0f\t%.0f\t\n", m.Package, strings.TrimPrefix(m.Name, "Benchmark"),
+				m.Values["ns/op"], m.Values["MB/s"], m.Values["B/op"], m.Values["allocs/op"])
+		}
+		t.Flush()
+	}
+}
+
+// lossless tells whether every line arrived.
+func (r *result) lossless() bool {
+	for _, d := range r.Rounds {
+		if d.Lost != 0 {
+			return false
+		}
+	}
+	for _, s := range r.Steady {
+		if s.Lost != 0 {
+			return false
+		}
+	}
+	return true
+}

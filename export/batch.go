@@ -1,0 +1,231 @@
+package export
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"stint/export/otlp"
+)
+
+// batch is a set of chunks that goes to one or more destinations. Its chunks are settled when
+// all of them are done with it.
+type batch struct {
+	signal  otlp.Signal
+	chunks  []*otlp.Chunk
+	records int
+	bytes   int // at most what the request will have
+
+	whole *request // the same for all destinations that speak OTLP
+
+	left    atomic.Int32
+	dropped atomic.Bool // by a destination
+	aborted atomic.Bool // the process stopped before an answer
+}
+
+// done is called once by each destination.
+func (b *batch) done(o otlp.Outcome) {
+	switch o {
+	case otlp.Dropped:
+		b.dropped.Store(true)
+	case otlp.Aborted:
+		b.aborted.Store(true)
+	}
+	if b.left.Add(-1) > 0 {
+		return
+	}
+	switch {
+	case b.aborted.Load():
+		o = otlp.Aborted
+	case b.dropped.Load():
+		o = otlp.Dropped
+	default:
+		o = otlp.Delivered
+	}
+	for _, c := range b.chunks {
+		c.Settle(o)
+	}
+}
+
+// lend is called after an attempt that was not accepted: its transport may not be done with
+// the bytes yet.
+func (b *batch) lend() {
+	for _, c := range b.chunks {
+		c.Lend()
+	}
+}
+
+// lane gathers chunks into batches and hands these to the same lane of each destination, so
+// that chunks of one Lane are never overtaken.
+type lane struct {
+	cfg    Batch
+	signal otlp.Signal
+	queues []*queue // one a destination
+
+	mu     sync.Mutex
+	open   *batch
+	timer  *time.Timer
+	closed bool
+}
+
+// add appends a chunk to the open batch and closes that when it is full.
+func (l *lane) add(c *otlp.Chunk) {
+	size := c.Group.FrameLen(len(c.Data)) + len(c.Data)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		c.Settle(otlp.Aborted)
+		return
+	}
+	if b := l.open; b != nil && (b.records+c.Records > l.cfg.SendBatchSize || b.bytes+size > l.cfg.SendBatchMaxBytes) {
+		l.seal()
+	}
+	if l.open == nil {
+		b := &batch{signal: l.signal}
+		l.open = b
+		l.timer = time.AfterFunc(l.cfg.Timeout, func() { l.expire(b) })
+	}
+	b := l.open
+	b.chunks = append(b.chunks, c)
+	b.records += c.Records
+	b.bytes += size
+	if b.records >= l.cfg.SendBatchSize || b.bytes >= l.cfg.SendBatchMaxBytes {
+		l.seal()
+	}
+}
+
+// expire closes b if it still is the open one.
+func (l *lane) expire(b *batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == b {
+		l.seal()
+	}
+}
+
+// flush closes the open batch, if there is one.
+func (l *lane) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open != nil {
+		l.seal()
+	}
+}
+
+// close flushes and takes nothing more.
+func (l *lane) close() {
+	l.flush()
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	for _, q := range l.queues {
+		q.close()
+	}
+}
+
+// seal hands the open batch to the destinations. Needs l.mu, which keeps batches in order.
+func (l *lane) seal() {
+	b := l.open
+	l.open = nil
+	l.timer.Stop()
+	b.whole = newRequest(b.signal, b.chunks)
+	b.whole.buffers() // here and not in several senders at once
+	b.left.Store(int32(len(l.queues)))
+	for _, q := range l.queues {
+		q.push(b)
+	}
+}
+
+// queue is what waits for one lane of one destination, in order.
+type queue struct {
+	out    *out
+	limit  int64       // bytes; 0 = as much as there is: the pool is the bound
+	onDrop func(n int) // called with the records of a batch that had to make room
+
+	mu     sync.Mutex
+	list   []*batch
+	bytes  int64
+	closed bool
+	wake   chan struct{} // of capacity 1
+}
+
+func newQueue(limit int64, onDrop func(int)) *queue {
+	return &queue{limit: limit, onDrop: onDrop, wake: make(chan struct{}, 1)}
+}
+
+// push appends b. Over the limit the oldest go: what is newest says most about the machine.
+func (q *queue) push(b *batch) {
+	var gone []*batch
+	q.mu.Lock()
+	q.list = append(q.list, b)
+	q.bytes += int64(b.bytes)
+	for q.limit > 0 && q.bytes > q.limit && len(q.list) > 1 {
+		gone = append(gone, q.list[0])
+		q.bytes -= int64(q.list[0].bytes)
+		q.list[0] = nil
+		q.list = q.list[1:]
+	}
+	q.mu.Unlock()
+	q.signal()
+	for _, b := range gone {
+		q.onDrop(b.records)
+		b.done(otlp.Dropped)
+	}
+}
+
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.signal()
+}
+
+// pop waits for a batch; nil means that the queue is closed and empty, or that stop is.
+func (q *queue) pop(stop <-chan struct{}) *batch {
+	for {
+		q.mu.Lock()
+		if len(q.list) > 0 {
+			b := q.list[0]
+			q.list[0] = nil
+			q.list = q.list[1:]
+			q.bytes -= int64(b.bytes)
+			q.mu.Unlock()
+			return b
+		}
+		closed := q.closed
+		q.mu.Unlock()
+		if closed {
+			return nil
+		}
+		select {
+		case <-q.wake:
+		case <-stop:
+			return nil
+		}
+	}
+}
+
+// abort settles what is left when the process can't wait any longer.
+func (q *queue) abort() {
+	q.mu.Lock()
+	list := q.list
+	q.list, q.bytes = nil, 0
+	q.mu.Unlock()
+	for _, b := range list {
+		b.done(otlp.Aborted)
+	}
+}
+
+// length is how many batches wait, and their bytes.
+func (q *queue) length() (batches int, bytes int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.list), q.bytes
+}

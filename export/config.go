@@ -1,0 +1,398 @@
+package export
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Batch says when a batch is closed: at whichever of its bounds is reached first.
+type Batch struct {
+	SendBatchSize     int           `yaml:"send_batch_size" unit:"records" doc:"a batch holds at most this many records; 1 to 1000000"`
+	SendBatchMaxBytes int           `yaml:"send_batch_max_bytes" unit:"bytes" doc:"a batch holds at most this many bytes before compression; servers take 4 MiB by default; 65536 to 67108864"`
+	Timeout           time.Duration `yaml:"timeout" doc:"a batch waits at most this long for more records; 10ms to 10m"`
+}
+
+// BatchDefaults: 10,000 records of the median 150 B plus attributes are about 2 MB; 4 MiB is what a
+// gRPC server takes in one message unless told otherwise.
+func BatchDefaults() Batch {
+	return Batch{SendBatchSize: 10_000, SendBatchMaxBytes: 4 << 20, Timeout: 5 * time.Second}
+}
+
+// Check reports every fault at once, each under its YAML path.
+func (b Batch) Check() error {
+	var errs []error
+	if b.SendBatchSize < 1 || b.SendBatchSize > 1_000_000 {
+		errs = append(errs, fmt.Errorf("batch.send_batch_size: %d is out of range; give 1 to 1000000", b.SendBatchSize))
+	}
+	if b.SendBatchMaxBytes < 64<<10 || b.SendBatchMaxBytes > 64<<20 {
+		errs = append(errs, fmt.Errorf("batch.send_batch_max_bytes: %d is out of range; give 65536 to 67108864", b.SendBatchMaxBytes))
+	}
+	return errors.Join(append(errs, span("batch.timeout", b.Timeout, 10*time.Millisecond, 10*time.Minute))...)
+}
+
+// Exporter is the configuration of one destination: *OTLP, *OTLPHTTP or *Debug.
+type Exporter interface {
+	Takes(signal string) bool // whether it can be given records of this signal
+	check(path string, b Batch) []error
+}
+
+// Exporters are the destinations by name: a type, or type/name where there are several of a type.
+type Exporters map[string]Exporter
+
+// Kinds lists the types of exporters.
+func (Exporters) Kinds() []string { return []string{"otlp", "otlphttp", "debug"} }
+
+// NewValue gives the configuration that an exporter of this name begins with, for decoding into.
+func (e Exporters) NewValue(name string) (any, error) {
+	kind, rest, named := strings.Cut(name, "/")
+	if named && rest == "" {
+		return nil, fmt.Errorf("%q has no name after the slash; write %s or %s/NAME", name, kind, kind)
+	}
+	queue := Queue{QueueBytes: 64 << 20} // 16 full batches: half a minute of 500 KB/s at 4 MiB each
+	retry := Retry{InitialInterval: time.Second, MaxInterval: 30 * time.Second}
+	switch kind {
+	case "otlp":
+		return &OTLP{Compression: "gzip", Timeout: 10 * time.Second, RetryOnFailure: retry, SendingQueue: queue}, nil
+	case "otlphttp":
+		return &OTLPHTTP{Compression: "gzip", Timeout: 30 * time.Second, RetryOnFailure: retry, SendingQueue: queue}, nil
+	case "debug":
+		return &Debug{Verbosity: "basic"}, nil
+	}
+	return nil, fmt.Errorf("there is no exporter of type %q; write TYPE or TYPE/NAME with TYPE one of %s", kind, strings.Join(e.Kinds(), ", "))
+}
+
+// Check reports every fault at once, each under its YAML path. b is what destinations must be able to queue.
+func (e Exporters) Check(b Batch) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(e)) {
+		errs = append(errs, e[name].check(join("exporters", name), b)...)
+	}
+	return errors.Join(errs...)
+}
+
+// OTLP is a destination that speaks OTLP over gRPC.
+type OTLP struct {
+	Endpoint       string            `yaml:"endpoint" doc:"host:port; http:// or https:// in front decides over tls.insecure"`
+	Compression    string            `yaml:"compression" enum:"none,gzip,zstd" doc:"how requests are compressed; zstd takes about 0.6 of gzip's CPU time"`
+	TLS            TLS               `yaml:"tls" doc:"transport security; on unless insecure"`
+	Headers        map[string]Secret `yaml:"headers" doc:"metadata sent with each request; values are never shown"`
+	Timeout        time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again; 100ms to 10m"`
+	RetryOnFailure Retry             `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
+	SendingQueue   Queue             `yaml:"sending_queue" doc:"batches that wait for this destination"`
+}
+
+// Takes: every signal.
+func (o *OTLP) Takes(string) bool { return true }
+
+// Target gives host:port without a scheme, and whether the connection is to be plain text.
+func (o *OTLP) Target() (hostport string, plain bool) {
+	if rest, ok := strings.CutPrefix(o.Endpoint, "http://"); ok {
+		return strings.TrimSuffix(rest, "/"), true
+	}
+	if rest, ok := strings.CutPrefix(o.Endpoint, "https://"); ok {
+		return strings.TrimSuffix(rest, "/"), false
+	}
+	return o.Endpoint, o.TLS.Insecure
+}
+
+func (o *OTLP) check(path string, b Batch) []error {
+	var errs []error
+	target, plain := o.Target()
+	switch _, err := splitHostPort(target); {
+	case o.Endpoint == "":
+		errs = append(errs, fmt.Errorf("%s.endpoint: missing; give the receiver's host:port, e.g. stint-cluster:4317", path))
+	case strings.Contains(target, "@"):
+		errs = append(errs, fmt.Errorf("%s.endpoint: holds a user name or password; put credentials into headers", path))
+	case err != nil:
+		errs = append(errs, fmt.Errorf("%s.endpoint: %q is not host:port (%w); write e.g. stint-cluster:4317", path, o.Endpoint, err))
+	}
+	if o.TLS.Insecure && !plain {
+		errs = append(errs, fmt.Errorf("%s.tls.insecure: true, but endpoint begins with https://; remove one of the two", path))
+	}
+	errs = append(errs, o.TLS.check(path+".tls")...)
+	errs = append(errs, checkHeaders(path+".headers", o.Headers)...)
+	for name := range o.Headers {
+		if strings.HasPrefix(strings.ToLower(name), "grpc-") {
+			errs = append(errs, fmt.Errorf("%s: gRPC keeps names that begin with grpc- for itself; use another name", join(path+".headers", name)))
+		}
+	}
+	return append(errs, common(path, o.Timeout, o.RetryOnFailure, o.SendingQueue, b)...)
+}
+
+// OTLPHTTP is a destination that speaks OTLP over HTTP with protobuf bodies.
+type OTLPHTTP struct {
+	Endpoint        string            `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended"`
+	LogsEndpoint    string            `yaml:"logs_endpoint" doc:"URL for logs, used as it is; without it and endpoint this exporter takes no logs"`
+	MetricsEndpoint string            `yaml:"metrics_endpoint" doc:"URL for metrics, used as it is; without it and endpoint this exporter takes no metrics"`
+	Compression     string            `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none"`
+	TLS             TLS               `yaml:"tls" doc:"transport security for https:// URLs"`
+	Headers         map[string]Secret `yaml:"headers" doc:"HTTP headers sent with each request; values are never shown"`
+	Timeout         time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again; 100ms to 10m"`
+	RetryOnFailure  Retry             `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
+	SendingQueue    Queue             `yaml:"sending_queue" doc:"batches that wait for this destination"`
+}
+
+// Takes: the signals that have a URL.
+func (o *OTLPHTTP) Takes(signal string) bool { return o.URL(signal) != "" }
+
+// URL is where records of the signal go; empty if nowhere.
+func (o *OTLPHTTP) URL(signal string) string {
+	own := ""
+	switch signal {
+	case "logs":
+		own = o.LogsEndpoint
+	case "metrics":
+		own = o.MetricsEndpoint
+	}
+	if own != "" || o.Endpoint == "" {
+		return own
+	}
+	return strings.TrimSuffix(o.Endpoint, "/") + "/v1/" + signal
+}
+
+func (o *OTLPHTTP) check(path string, b Batch) []error {
+	var errs []error
+	if o.Endpoint == "" && o.LogsEndpoint == "" && o.MetricsEndpoint == "" {
+		errs = append(errs, fmt.Errorf("%s.endpoint: missing; give the receiver's URL, e.g. http://collector:4318", path))
+	}
+	secure := false
+	for _, e := range []struct{ key, url string }{
+		{"endpoint", o.Endpoint}, {"logs_endpoint", o.LogsEndpoint}, {"metrics_endpoint", o.MetricsEndpoint},
+	} {
+		if e.url == "" {
+			continue
+		}
+		u, err := url.Parse(e.url)
+		switch {
+		case strings.Contains(e.url, "@"): // checked first: the faults below show the URL
+			errs = append(errs, fmt.Errorf("%s.%s: holds a user name or password; put credentials into headers", path, e.key))
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+			errs = append(errs, fmt.Errorf("%s.%s: %q is not an http or https URL; write e.g. http://collector:4318", path, e.key, e.url))
+		case u.Port() != "" && !validPort(u.Port()):
+			errs = append(errs, fmt.Errorf("%s.%s: port %s is out of range; give 1 to 65535", path, e.key, u.Port()))
+		case e.key == "endpoint" && (u.RawQuery != "" || u.Fragment != ""):
+			errs = append(errs, fmt.Errorf("%s.%s: /v1/logs cannot be appended after ? or #; use logs_endpoint and metrics_endpoint", path, e.key))
+		}
+		secure = secure || strings.HasPrefix(e.url, "https://")
+	}
+	if o.TLS.Insecure && secure {
+		errs = append(errs, fmt.Errorf("%s.tls.insecure: true, but a URL begins with https://; write http://, or insecure_skip_verify to accept any certificate", path))
+	}
+	errs = append(errs, o.TLS.check(path+".tls")...)
+	errs = append(errs, checkHeaders(path+".headers", o.Headers)...)
+	return append(errs, common(path, o.Timeout, o.RetryOnFailure, o.SendingQueue, b)...)
+}
+
+// Debug is a destination that writes what it is given to standard error, for looking at.
+type Debug struct {
+	Verbosity string `yaml:"verbosity" enum:"basic,detailed" doc:"basic: one line a batch; detailed: every record"`
+}
+
+// Takes: every signal.
+func (d *Debug) Takes(string) bool { return true }
+
+func (d *Debug) check(string, Batch) []error { return nil }
+
+// TLS is the client's side of transport security.
+type TLS struct {
+	Insecure           bool   `yaml:"insecure" doc:"plain text, no TLS"`
+	InsecureSkipVerify bool   `yaml:"insecure_skip_verify" doc:"accept any certificate: anyone on the way can read and change everything"`
+	CAFile             string `yaml:"ca_file" doc:"PEM file of the authorities trusted for the server's certificate; empty: those of the system"`
+	CertFile           string `yaml:"cert_file" doc:"PEM file of the client's certificate; together with key_file"`
+	KeyFile            string `yaml:"key_file" doc:"PEM file of the client's key"`
+	ServerName         string `yaml:"server_name_override" doc:"name expected in the server's certificate; empty: the endpoint's host"`
+}
+
+func (t TLS) check(path string) []error {
+	var errs []error
+	if t.CertFile != "" && t.KeyFile == "" {
+		errs = append(errs, fmt.Errorf("%s.key_file: missing, but cert_file is set; give both or none", path))
+	}
+	if t.KeyFile != "" && t.CertFile == "" {
+		errs = append(errs, fmt.Errorf("%s.cert_file: missing, but key_file is set; give both or none", path))
+	}
+	return errs
+}
+
+// Retry is the back-off after a failed attempt: a random time up to a bound that doubles each time.
+type Retry struct {
+	InitialInterval time.Duration `yaml:"initial_interval" doc:"bound of the first wait; at least 10ms"`
+	MaxInterval     time.Duration `yaml:"max_interval" doc:"the bound doubles up to this; at most 1h"`
+}
+
+// Queue is what waits for one destination.
+type Queue struct {
+	QueueBytes int64 `yaml:"queue_bytes" unit:"bytes" doc:"memory for batches that wait for this destination; 1048576 to 68719476736"`
+}
+
+// common checks what all destinations on the network have.
+func common(path string, timeout time.Duration, r Retry, q Queue, b Batch) []error {
+	errs := []error{
+		span(path+".timeout", timeout, 100*time.Millisecond, 10*time.Minute),
+		span(path+".retry_on_failure.initial_interval", r.InitialInterval, 10*time.Millisecond, time.Hour),
+		span(path+".retry_on_failure.max_interval", r.MaxInterval, 10*time.Millisecond, time.Hour),
+	}
+	if r.MaxInterval < r.InitialInterval {
+		errs = append(errs, fmt.Errorf("%s.retry_on_failure.max_interval: %s is under initial_interval (%s); give at least that", path, short(r.MaxInterval), short(r.InitialInterval)))
+	}
+	if q.QueueBytes < 1<<20 || q.QueueBytes > 64<<30 {
+		errs = append(errs, fmt.Errorf("%s.sending_queue.queue_bytes: %d is out of range; give 1048576 to 68719476736", path, q.QueueBytes))
+	} else if q.QueueBytes < int64(b.SendBatchMaxBytes) {
+		errs = append(errs, fmt.Errorf("%s.sending_queue.queue_bytes: %d has no room for one batch of batch.send_batch_max_bytes (%d); give at least that",
+			path, q.QueueBytes, b.SendBatchMaxBytes))
+	}
+	return errs
+}
+
+func checkHeaders(path string, headers map[string]Secret) []error {
+	const token = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" // RFC 9110, 5.6.2
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		if name == "" || strings.Trim(name, token) != "" {
+			errs = append(errs, fmt.Errorf("%s: %q is not a header name; use letters, digits and -", join(path, name), name))
+		}
+		if strings.ContainsFunc(headers[name].Reveal(), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			errs = append(errs, fmt.Errorf("%s: the value holds a line break or control character; remove it", join(path, name)))
+		}
+	}
+	return errs
+}
+
+// Pipelines say which sources go to which exporters. The key is a signal, or signal/name.
+type Pipelines map[string]Pipeline
+
+// Kinds lists the signals.
+func (Pipelines) Kinds() []string { return []string{"logs", "metrics"} }
+
+// Pipeline is one path from sources to exporters.
+type Pipeline struct {
+	Sources   []string `yaml:"sources" doc:"where records come from; logs: tail; metrics: host"`
+	Exporters []string `yaml:"exporters" doc:"names under exporters that get every record"`
+}
+
+// Signal is the part of a pipeline's name before the slash.
+func Signal(name string) string {
+	signal, _, _ := strings.Cut(name, "/")
+	return signal
+}
+
+// DefaultPipelines sends every source to every exporter that takes its signal. sources are the
+// names of sources by signal.
+func DefaultPipelines(e Exporters, sources map[string][]string) Pipelines {
+	p := Pipelines{}
+	for signal, names := range sources {
+		var to []string
+		for _, name := range slices.Sorted(maps.Keys(e)) {
+			if e[name].Takes(signal) {
+				to = append(to, name)
+			}
+		}
+		if len(to) > 0 {
+			p[signal] = Pipeline{Sources: slices.Clone(names), Exporters: to}
+		}
+	}
+	return p
+}
+
+// Check reports every fault at once, each under its YAML path. sources are the names of sources by signal.
+func (p Pipelines) Check(e Exporters, sources map[string][]string) error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		path, signal := join("pipelines", name), Signal(name)
+		if _, rest, named := strings.Cut(name, "/"); named && rest == "" {
+			fault("%s: no name after the slash; write %s or %s/NAME", path, signal, signal)
+		}
+		if !slices.Contains(p.Kinds(), signal) {
+			fault("%s: %q is not a signal of this agent; write logs, metrics, logs/NAME or metrics/NAME", path, signal)
+			continue
+		}
+		if len(p[name].Sources) == 0 {
+			fault("%s.sources: empty; name at least one of %s", path, strings.Join(sources[signal], ", "))
+		}
+		for i, s := range p[name].Sources {
+			if slices.Contains(p[name].Sources[:i], s) {
+				fault("%s.sources[%d]: %q is named twice; remove one", path, i, s)
+			} else if !slices.Contains(sources[signal], s) {
+				fault("%s.sources[%d]: %q is not a source of %s; write one of %s", path, i, s, signal, strings.Join(sources[signal], ", "))
+			}
+		}
+		if len(p[name].Exporters) == 0 {
+			fault("%s.exporters: empty; name at least one entry of exporters", path)
+		}
+		for i, x := range p[name].Exporters {
+			switch to, ok := e[x]; {
+			case slices.Contains(p[name].Exporters[:i], x):
+				fault("%s.exporters[%d]: %q is named twice; remove one", path, i, x)
+			case !ok && len(e) == 0:
+				fault("%s.exporters[%d]: %q is not configured; add it under exporters", path, i, x)
+			case !ok:
+				fault("%s.exporters[%d]: %q is not configured; add it under exporters or write one of %s",
+					path, i, x, strings.Join(slices.Sorted(maps.Keys(e)), ", "))
+			case !to.Takes(signal):
+				fault("%s.exporters[%d]: %q takes no %s; give it endpoint or %s_endpoint", path, i, x, signal, signal)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// span checks that a time lies between two bounds.
+func span(path string, d, least, most time.Duration) error {
+	if d < least || d > most {
+		return fmt.Errorf("%s: %s is out of range; give %s to %s", path, short(d), short(least), short(most))
+	}
+	return nil
+}
+
+// short is a time without the zeros that Duration.String appends: 10m, not 10m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-2]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-2]
+	}
+	return s
+}
+
+// join appends a key of a map to a path, in quotes where it would not be read back as one key.
+func join(path, key string) string {
+	if key == "" || strings.ContainsAny(key, ".[]\"=: \t\n") {
+		key = strconv.Quote(key)
+	}
+	return path + "." + key
+}
+
+// splitHostPort is net.SplitHostPort with the port's number checked.
+func splitHostPort(s string) (host string, err error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		var a *net.AddrError
+		if errors.As(err, &a) {
+			return "", errors.New(a.Err)
+		}
+		return "", err
+	}
+	if host == "" || strings.ContainsAny(host, "/ ?#") {
+		return "", errors.New("no host name")
+	}
+	if !validPort(port) {
+		return "", fmt.Errorf("port %q is not 1 to 65535", port)
+	}
+	return host, nil
+}
+
+func validPort(port string) bool {
+	n, err := strconv.Atoi(port)
+	return err == nil && n >= 1 && n <= 65535
+}

@@ -1,0 +1,243 @@
+// Package export gathers chunks into batches and delivers these to destinations.
+//
+// Chunks of one signal and lane become batches; a batch goes to every destination of its
+// route and its chunks are settled when all are done with it. Retrying, splitting and
+// counting stand in one place (sender.go); a destination is a function from a request to a
+// verdict, one file each.
+package export
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stint/export/otlp"
+)
+
+// logLanes is how many requests with logs may be in flight to one destination at a time:
+// enough to hide the time the far end takes to store one, few enough that half-filled batches
+// do not add up. Metrics have one lane: their order counts across all series.
+const logLanes = 2
+
+// metricsQueueBytes is what may wait for one destination that is away. A scrape of a large
+// node is about 100 KB: several minutes.
+const metricsQueueBytes = 4 << 20
+
+// Exporting delivers chunks. Make one with New, deliver with Run, hand chunks to Add.
+type Exporting struct {
+	outs   map[string]*out
+	routes map[string]*route // by signal and source
+	lanes  []*lane
+	log    *slog.Logger
+}
+
+// route is the way of one source's chunks: the lanes that feed its set of destinations.
+type route struct{ lanes []*lane }
+
+// New makes the destinations; it opens no connection that it has to wait for. names are the
+// sources by signal, for pipelines that leave some out.
+func New(batch Batch, exporters Exporters, pipelines Pipelines, version string, log *slog.Logger, reg prometheus.Registerer) (*Exporting, error) {
+	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log}
+	m := newMetrics(reg, e)
+	for _, name := range slices.Sorted(maps.Keys(exporters)) {
+		o := &out{name: name, log: log, metrics: m}
+		var err error
+		switch c := exporters[name].(type) {
+		case *OTLP:
+			o.retry = c.RetryOnFailure
+			o.dest, err = newOTLPGRPC(c, version)
+		case *OTLPHTTP:
+			o.retry = c.RetryOnFailure
+			o.dest, err = newOTLPHTTP(c, version)
+		case *Debug:
+			o.retry = Retry{InitialInterval: time.Second, MaxInterval: time.Second}
+			o.dest = newDebug(c)
+		default:
+			err = fmt.Errorf("bug: no destination for a %T", c)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("exporters.%s: %w", name, err)
+		}
+		e.outs[name] = o
+	}
+
+	// The destinations of a source are those of all pipelines that name it. Sources with the
+	// same destinations share lanes, so that their chunks share batches.
+	to := map[string][]string{}
+	for name, p := range pipelines {
+		for _, source := range p.Sources {
+			key := Signal(name) + "/" + source
+			to[key] = append(to[key], p.Exporters...)
+		}
+	}
+	shared := map[string]*route{}
+	for key, names := range to {
+		slices.Sort(names)
+		names = slices.Compact(names)
+		set := fmt.Sprint(Signal(key), names)
+		if shared[set] == nil {
+			shared[set] = e.newRoute(batch, signalOf(Signal(key)), names)
+		}
+		e.routes[key] = shared[set]
+	}
+	return e, nil
+}
+
+func signalOf(name string) otlp.Signal {
+	for s := range otlp.Signals {
+		if s.String() == name {
+			return s
+		}
+	}
+	panic("bug: no signal " + name)
+}
+
+func (e *Exporting) newRoute(cfg Batch, signal otlp.Signal, names []string) *route {
+	r := &route{}
+	n := 1
+	if signal == otlp.Logs {
+		n = logLanes
+	}
+	for range n {
+		l := &lane{cfg: cfg, signal: signal}
+		for _, name := range names {
+			o := e.outs[name]
+			limit, onDrop := int64(0), func(int) {}
+			if signal != otlp.Logs { // logs wait in their files
+				limit = metricsQueueBytes
+				onDrop = func(n int) {
+					o.stats[signal].dropped.Add(int64(n))
+					o.metrics.drop(o.name, signal, "queue_full", n)
+				}
+			}
+			q := newQueue(limit, onDrop)
+			q.out = o
+			l.queues = append(l.queues, q)
+		}
+		r.lanes = append(r.lanes, l)
+	}
+	e.lanes = append(e.lanes, r.lanes...)
+	return r
+}
+
+// Wants says whether any pipeline takes the source's records of a signal.
+func (e *Exporting) Wants(signal otlp.Signal, source string) bool {
+	return e.routes[signal.String()+"/"+source] != nil
+}
+
+// Input returns the function that takes chunks of a source. It does not block.
+func (e *Exporting) Input(signal otlp.Signal, source string) func(*otlp.Chunk) {
+	r := e.routes[signal.String()+"/"+source]
+	if r == nil {
+		panic("bug: no pipeline takes " + signal.String() + " of " + source)
+	}
+	return func(c *otlp.Chunk) { r.lanes[c.Lane%uint32(len(r.lanes))].add(c) }
+}
+
+// Run delivers until CloseInput was called and everything is delivered, or ctx ends; what is
+// left then is settled as aborted.
+func (e *Exporting) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, l := range e.lanes {
+		for _, q := range l.queues {
+			wg.Go(func() { q.out.run(ctx, q) })
+		}
+	}
+	wg.Wait()
+	for _, o := range e.outs {
+		o.dest.close()
+	}
+	return nil
+}
+
+// Flush closes all open batches: somebody waits for memory, or for an answer.
+func (e *Exporting) Flush() {
+	for _, l := range e.lanes {
+		l.flush()
+	}
+}
+
+// CloseInput flushes; Run returns when all is delivered. Chunks that come later are aborted.
+func (e *Exporting) CloseInput() {
+	for _, l := range e.lanes {
+		l.close()
+	}
+}
+
+// Status is what is known of one destination and signal.
+type Status struct {
+	Exporter  string    `json:"exporter"`
+	Signal    string    `json:"signal"`
+	Sent      int64     `json:"sent"`     // records accepted
+	Dropped   int64     `json:"dropped"`  // records given up
+	Rejected  int64     `json:"rejected"` // records refused within accepted requests
+	Resent    int64     `json:"resent"`   // records sent again though they may have arrived
+	Requests  int64     `json:"requests"`
+	Retries   int64     `json:"retries"`
+	Bytes     int64     `json:"bytes"` // accepted, before compression
+	Waiting   int       `json:"waiting_batches"`
+	WaitBytes int64     `json:"waiting_bytes"`
+	LastOK    time.Time `json:"last_ok,omitzero"`
+	Down      string    `json:"down,omitempty"` // verdict, while it does not accept data
+	DownSince time.Time `json:"down_since,omitzero"`
+	Error     string    `json:"error,omitempty"`
+}
+
+// Status lists destinations by name, then signal, as far as pipelines use them.
+func (e *Exporting) Status() []Status {
+	type key struct {
+		o *out
+		s otlp.Signal
+	}
+	all := map[key]*Status{}
+	for _, l := range e.lanes {
+		for _, q := range l.queues {
+			k := key{q.out, l.signal}
+			if all[k] == nil {
+				all[k] = q.out.status(l.signal)
+			}
+			n, bytes := q.length()
+			all[k].Waiting += n
+			all[k].WaitBytes += bytes
+		}
+	}
+	list := make([]Status, 0, len(all))
+	for _, s := range all {
+		list = append(list, *s)
+	}
+	slices.SortFunc(list, func(a, b Status) int {
+		if a.Exporter != b.Exporter {
+			return strings.Compare(a.Exporter, b.Exporter)
+		}
+		return strings.Compare(a.Signal, b.Signal)
+	})
+	return list
+}
+
+func (o *out) status(s otlp.Signal) *Status {
+	c, g := &o.stats[s], &o.gates[s]
+	st := &Status{
+		Exporter: o.name, Signal: s.String(),
+		Sent: c.sent.Load(), Dropped: c.dropped.Load(), Rejected: c.rejected.Load(), Resent: c.resent.Load(),
+		Requests: c.requests.Load(), Retries: c.retries.Load(), Bytes: c.bytes.Load(),
+	}
+	if ns := c.lastOK.Load(); ns != 0 {
+		st.LastOK = time.Unix(0, ns)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.down {
+		st.Down, st.DownSince = g.kind.String(), g.since
+		if g.err != nil {
+			st.Error = g.err.Error()
+		}
+	}
+	return st
+}

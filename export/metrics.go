@@ -1,0 +1,70 @@
+package export
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stint/export/otlp"
+)
+
+// metrics are the exporters' self-metrics. What the senders count in outStats is read at the
+// scrape; only drops, which have a reason, are counted here as they happen.
+type metrics struct {
+	e       *Exporting
+	dropped *prometheus.CounterVec
+}
+
+var outLabels = []string{"exporter", "signal"}
+
+var (
+	descSent     = prometheus.NewDesc("stint_export_sent_records_total", "Records that a destination has accepted.", outLabels, nil)
+	descResent   = prometheus.NewDesc("stint_export_resent_records_total", "Records sent again although the destination may have had them.", outLabels, nil)
+	descRequests = prometheus.NewDesc("stint_export_requests_total", "Requests sent, whatever their answer.", outLabels, nil)
+	descRetries  = prometheus.NewDesc("stint_export_retries_total", "Requests that were refused for now and are sent again.", outLabels, nil)
+	descBytes    = prometheus.NewDesc("stint_export_sent_bytes_total", "Bytes of accepted requests before compression.", outLabels, nil)
+	descQueue    = prometheus.NewDesc("stint_export_queue_bytes", "Bytes of batches that wait for a destination.", outLabels, nil)
+	descUp       = prometheus.NewDesc("stint_export_up", "1 while a destination accepts data, 0 while it does not.", outLabels, nil)
+	descLastOK   = prometheus.NewDesc("stint_export_last_success_timestamp_seconds", "When a destination last accepted a request, in seconds since 1970.", outLabels, nil)
+)
+
+func newMetrics(reg prometheus.Registerer, e *Exporting) *metrics {
+	m := &metrics{e: e, dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stint_export_dropped_records_total",
+		Help: "Records that were given up, by reason.",
+	}, []string{"exporter", "signal", "reason"})}
+	reg.MustRegister(m.dropped, m)
+	return m
+}
+
+func (m *metrics) drop(exporter string, s otlp.Signal, reason string, records int) {
+	m.dropped.WithLabelValues(exporter, s.String(), reason).Add(float64(records))
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descSent, descResent, descRequests, descRetries, descBytes, descQueue, descUp, descLastOK} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range m.e.Status() {
+		put := func(d *prometheus.Desc, t prometheus.ValueType, v float64) {
+			ch <- prometheus.MustNewConstMetric(d, t, v, s.Exporter, s.Signal)
+		}
+		put(descSent, prometheus.CounterValue, float64(s.Sent))
+		put(descResent, prometheus.CounterValue, float64(s.Resent))
+		put(descRequests, prometheus.CounterValue, float64(s.Requests))
+		put(descRetries, prometheus.CounterValue, float64(s.Retries))
+		put(descBytes, prometheus.CounterValue, float64(s.Bytes))
+		put(descQueue, prometheus.GaugeValue, float64(s.WaitBytes))
+		up := 1.0
+		if s.Down != "" {
+			up = 0
+		}
+		put(descUp, prometheus.GaugeValue, up)
+		if !s.LastOK.IsZero() {
+			put(descLastOK, prometheus.GaugeValue, float64(s.LastOK.UnixMilli())/1e3)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package otlp
+
+import "sync"
+
+// Outcome is what became of a chunk.
+type Outcome uint8
+
+const (
+	// Delivered: every destination has it, or stores it durably.
+	Delivered Outcome = iota
+	// Dropped: a destination refused it for good; counted there by reason.
+	Dropped
+	// Aborted: the process stops before an answer came. Whoever can read it again must.
+	Aborted
+)
+
+// Origin is where a chunk comes from and is told what became of it.
+// Settled is called once a chunk, from any goroutine, and must not block.
+type Origin interface {
+	Settled(c *Chunk, o Outcome)
+}
+
+// Chunk is a run of encoded records of one signal under one group. Whoever makes one hands it
+// on and does not touch it again until Settled; its bytes lie in a slab and are immutable.
+type Chunk struct {
+	Group   *Group
+	Data    []byte // repeated log_records, metrics or spans fields
+	Records int    // log records, metric points or spans
+	Signal  Signal
+	Lane    uint32 // chunks of equal Lane stay in order; a hash of, say, the container
+
+	Origin Origin // told when settled; may be nil
+	Mark   uint64 // the origin's own
+
+	slab *Slab
+}
+
+var chunks = sync.Pool{New: func() any { return new(Chunk) }}
+
+// NewChunk makes a chunk over data, which lies in slab. The chunk holds the slab until it is
+// settled.
+func NewChunk(slab *Slab, data []byte) *Chunk {
+	slab.refs.Add(1)
+	c := chunks.Get().(*Chunk)
+	*c = Chunk{Data: data, slab: slab}
+	return c
+}
+
+// Lend keeps the chunk's memory from being used again after its release: a transport that gave
+// up an attempt may still be reading it. The garbage collector takes it in the end.
+func (c *Chunk) Lend() { c.slab.lent.Store(true) }
+
+// Settle tells the origin, releases the slab and ends the chunk's life.
+func (c *Chunk) Settle(o Outcome) {
+	if c.Origin != nil {
+		c.Origin.Settled(c, o)
+	}
+	slab := c.slab
+	*c = Chunk{}
+	chunks.Put(c)
+	slab.Release()
+}

@@ -1,0 +1,149 @@
+package otlp
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// SlabSize is the capacity of an ordinary slab. Large enough that a read of 256 KiB of log
+// usually fits with its OTLP overhead, small enough that a few containers with one line each
+// do not pin much.
+const SlabSize = 320 << 10
+
+// Pool hands out the memory that records are encoded into and keeps it within a limit: the
+// bytes are accounted before anything is read into them. Slabs are used again.
+type Pool struct {
+	starved func() // called, without the lock, when someone must wait
+
+	mu    sync.Mutex
+	limit int64
+	used  int64         // bytes handed out
+	free  []*Slab       // ordinary slabs that are not handed out
+	idle  int           // fewest free slabs since the last Trim
+	freed chan struct{} // closed when memory comes back or the limit changes; nil while nobody waits
+}
+
+// Slab is a piece of a pool's memory. Chunks lie in it; it goes back to the pool when its
+// owner and all its chunks have let go.
+type Slab struct {
+	Buf  []byte // len 0 when handed out; append within its capacity
+	pool *Pool
+	refs atomic.Int32
+	lent atomic.Bool // somebody may still read it after its release
+}
+
+// NewPool makes a pool of at most limit bytes. starved, if not nil, is called when someone
+// has to wait for memory: the moment to send what is still being gathered.
+func NewPool(limit int64, starved func()) *Pool {
+	return &Pool{limit: limit, starved: starved}
+}
+
+// Get waits for a slab with room for at least size bytes. A slab larger than the whole limit
+// is handed out when nothing else is, so that a single large record can pass.
+func (p *Pool) Get(ctx context.Context, size int) (*Slab, error) {
+	told := false
+	for {
+		s, freed := p.try(size)
+		if s != nil {
+			return s, nil
+		}
+		if !told && p.starved != nil {
+			told = true
+			p.starved()
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// TryGet is Get without waiting; nil means the limit is reached.
+func (p *Pool) TryGet(size int) *Slab {
+	s, _ := p.try(size)
+	return s
+}
+
+func (p *Pool) try(size int) (*Slab, <-chan struct{}) {
+	size = max(size, SlabSize)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.used+int64(size) > p.limit && (p.used > 0 || p.limit <= 0) {
+		if p.freed == nil {
+			p.freed = make(chan struct{})
+		}
+		return nil, p.freed
+	}
+	p.used += int64(size)
+	var s *Slab
+	if n := len(p.free); n > 0 && size == SlabSize {
+		s = p.free[n-1]
+		p.free[n-1] = nil
+		p.free = p.free[:n-1]
+		p.idle = min(p.idle, n-1)
+	} else {
+		s = &Slab{pool: p, Buf: make([]byte, 0, size)}
+	}
+	s.refs.Store(1)
+	return s, nil
+}
+
+// Release lets go of the slab; it must not be used afterwards.
+func (s *Slab) Release() {
+	if n := s.refs.Add(-1); n > 0 {
+		return
+	} else if n < 0 {
+		panic("bug: slab released twice")
+	}
+	p := s.pool
+	p.mu.Lock()
+	p.used -= int64(cap(s.Buf))
+	if cap(s.Buf) == SlabSize && !s.lent.Load() {
+		s.Buf = s.Buf[:0]
+		p.free = append(p.free, s)
+	}
+	p.wake()
+	p.mu.Unlock()
+}
+
+// wake needs p.mu.
+func (p *Pool) wake() {
+	if p.freed != nil {
+		close(p.freed)
+		p.freed = nil
+	}
+}
+
+// SetLimit changes the limit; 0 hands out nothing more until it is raised again.
+func (p *Pool) SetLimit(limit int64) {
+	p.mu.Lock()
+	p.limit = limit
+	p.wake()
+	p.mu.Unlock()
+}
+
+// Used is the number of bytes handed out.
+func (p *Pool) Used() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.used
+}
+
+// Limit is the most that is handed out.
+func (p *Pool) Limit() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.limit
+}
+
+// Trim gives the slabs that lay idle since the last call back to the garbage collector.
+func (p *Pool) Trim() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := min(p.idle, len(p.free))
+	p.free = slices.Delete(p.free, 0, n) // the longest idle lie at the bottom
+	p.idle = len(p.free)
+}

@@ -1,0 +1,37 @@
+package scrape
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"stint/scrape/host"
+)
+
+// Config says how often and where from metrics are read.
+type Config struct {
+	Interval time.Duration `yaml:"interval" doc:"time between two scrapes; points lie on the grid of whole intervals; at least 1s"`
+	RootPath string        `yaml:"root_path" doc:"where the host's root directory is seen; /host in a container that mounts it there"`
+	Host     host.Config   `yaml:"host" doc:"metrics of this machine"`
+}
+
+// Defaults scrapes every 10 s: the grid on which the kubelet refreshes its own numbers.
+func Defaults() Config {
+	return Config{Interval: 10 * time.Second, RootPath: "/", Host: host.Defaults()}
+}
+
+// Check reports every fault at once, each under its YAML path.
+func (c Config) Check() error {
+	var errs []error
+	if c.Interval < time.Second {
+		errs = append(errs, fmt.Errorf("scrape.interval: %v is under a second; give 1s or more", c.Interval))
+	}
+	if c.Interval > time.Hour {
+		errs = append(errs, fmt.Errorf("scrape.interval: %v is over an hour; give 1h or less", c.Interval))
+	}
+	if !filepath.IsAbs(c.RootPath) {
+		errs = append(errs, fmt.Errorf("scrape.root_path: %q is not an absolute path; give / or where the host is mounted, e.g. /host", c.RootPath))
+	}
+	return errors.Join(append(errs, c.Host.Check())...)
+}

@@ -1,0 +1,328 @@
+package host
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"time"
+
+	"stint/export/otlp"
+)
+
+const (
+	diskIO = iota
+	diskOperations
+	diskIOTime
+	diskOperationTime
+	diskMerged
+	diskLimit
+	diskPending
+	diskWeightedTime
+	diskDiscards
+	diskDiscardIO
+	diskFlushes
+)
+
+const (
+	diskDevice    = "system.device=<block device name>"
+	diskDirection = diskDevice + "; disk.io.direction=read|write"
+)
+
+var diskMetrics = []Metric{
+	diskIO: {
+		Metric: otlp.Metric{Name: "system.disk.io", Unit: "By", Instrument: otlp.Counter,
+			Description: "Bytes read from and written to the device."},
+		Attributes: diskDirection,
+		Source:     "/proc/diskstats sectors",
+	},
+	diskOperations: {
+		Metric: otlp.Metric{Name: "system.disk.operations", Unit: "{operation}", Instrument: otlp.Counter,
+			Description: "Reads and writes that the device completed."},
+		Attributes: diskDirection,
+		Source:     "/proc/diskstats reads and writes completed",
+	},
+	diskIOTime: {
+		Metric: otlp.Metric{Name: "system.disk.io_time", Unit: "s", Instrument: otlp.Counter, Double: true,
+			Description: "Time in which the device had at least one request under way."},
+		Attributes: diskDevice,
+		Source:     "/proc/diskstats ms spent doing I/Os",
+	},
+	diskOperationTime: {
+		Metric: otlp.Metric{Name: "system.disk.operation_time", Unit: "s", Instrument: otlp.Counter, Double: true,
+			Description: "Time that reads and writes took, summed over all of them."},
+		Attributes: diskDirection,
+		Source:     "/proc/diskstats ms spent reading and writing",
+	},
+	diskMerged: {
+		Metric: otlp.Metric{Name: "system.disk.merged", Unit: "{operation}", Instrument: otlp.Counter,
+			Description: "Reads and writes that the kernel merged into others before they reached the device."},
+		Attributes: diskDirection,
+		Source:     "/proc/diskstats reads and writes merged",
+	},
+	diskLimit: {
+		Metric: otlp.Metric{Name: "system.disk.limit", Unit: "By", Instrument: otlp.UpDown,
+			Description: "Size of the device."},
+		Attributes: diskDevice,
+		Source:     "/sys/class/block/<device>/size",
+	},
+	diskPending: {
+		Metric: otlp.Metric{Name: "system.disk.pending_operations", Unit: "{operation}", Instrument: otlp.UpDown,
+			Description: "Requests under way."},
+		Attributes: diskDevice,
+		Source:     "/proc/diskstats I/Os in progress",
+	},
+	diskWeightedTime: {
+		Metric: otlp.Metric{Name: "system.disk.weighted_io_time", Unit: "s", Instrument: otlp.Counter, Double: true,
+			Description: "Time in which requests were under way, times their number."},
+		Attributes: diskDevice,
+		Source:     "/proc/diskstats weighted ms spent doing I/Os",
+	},
+	diskDiscards: {
+		Metric: otlp.Metric{Name: "system.disk.discard.operations", Unit: "{operation}", Instrument: otlp.Counter,
+			Description: "Discards (TRIM) that the device completed."},
+		Attributes: diskDevice,
+		Source:     "/proc/diskstats discards completed",
+		When:       "there was one",
+	},
+	diskDiscardIO: {
+		Metric: otlp.Metric{Name: "system.disk.discard.io", Unit: "By", Instrument: otlp.Counter,
+			Description: "Bytes discarded (TRIM) on the device."},
+		Attributes: diskDevice,
+		Source:     "/proc/diskstats sectors discarded",
+		When:       "there was a discard",
+	},
+	diskFlushes: {
+		Metric: otlp.Metric{Name: "system.disk.flush.operations", Unit: "{operation}", Instrument: otlp.Counter,
+			Description: "Flushes of the device's cache that it completed."},
+		Attributes: diskDevice,
+		Source:     "/proc/diskstats flush requests completed",
+		When:       "there was one",
+	},
+}
+
+// diskRefresh is how often a device is asked for its size: volumes grow while they are in use.
+const diskRefresh = uint64(time.Minute)
+
+// disk is the scraper of block devices.
+type disk struct {
+	h       *Host
+	cfg     Disk
+	stats   file
+	devices table[blockDevice]
+	prev    uint64 // time of the last scrape
+	small   []byte // for reading attributes in /sys
+}
+
+// blockDevice is what is known of a device in /proc/diskstats.
+type blockDevice struct {
+	skip  bool                             // not reported; nothing below is set
+	start uint64                           // start time of its counters
+	raw   [dsColumns]uint64                // as read last
+	high  [dsColumns]uint64                // what 32-bit columns have wrapped so far
+	ever  struct{ discards, flushes bool } // there was one
+
+	sizePath []byte
+	size     uint64 // bytes
+	sized    bool   // size is known
+	sizedAt  uint64
+
+	attrs, read, write []byte
+}
+
+func newDisk(h *Host, cfg *Config) scraper {
+	return &disk{h: h, cfg: cfg.Disk, stats: newFile(h.proc + "/diskstats"), small: make([]byte, 64)}
+}
+
+func (s *disk) close() { s.stats.close() }
+
+func (s *disk) scrape(p *points, now uint64) error {
+	b, err := s.stats.read()
+	if err != nil {
+		return err
+	}
+	err = s.update(b, p.start, now)
+	s.points(p)
+	return err
+}
+
+// update takes in the content of /proc/diskstats. A bad line costs its device.
+func (s *disk) update(b []byte, boot, now uint64) (err error) {
+	all := b
+	s.devices.begin()
+	for len(b) > 0 {
+		var l []byte
+		var d diskstats
+		l, b = line(b)
+		if !d.parse(l) {
+			err = malformed("/proc/diskstats", l)
+			continue
+		}
+		dev, fresh := s.devices.get(d.name)
+		if fresh {
+			s.appear(dev, string(d.name), all)
+			// A device that was not there in the last scrape began to count after it.
+			if dev.start = s.prev; s.prev == 0 {
+				dev.start = boot
+			}
+		}
+		if dev.skip {
+			continue
+		}
+		if dev.count(&d) {
+			dev.start = s.prev
+		}
+		if now-dev.sizedAt >= diskRefresh || now < dev.sizedAt {
+			s.measure(dev)
+			dev.sizedAt = now
+		}
+	}
+	s.devices.sweep()
+	s.prev = now
+	return err
+}
+
+// appear decides on a device that was not listed before.
+func (s *disk) appear(dev *blockDevice, name string, stats []byte) {
+	dir := s.h.sys + "/class/block/" + strings.ReplaceAll(name, "/", "!")
+	if dev.skip = !selected(s.cfg.Include, s.cfg.Exclude, name); dev.skip {
+		return
+	}
+	if len(s.cfg.Include) == 0 {
+		if exists(dir) {
+			dev.skip = exists(dir + "/partition")
+		} else {
+			dev.skip = looksLikePartition([]byte(name), stats)
+		}
+		if dev.skip {
+			return
+		}
+	}
+	device := otlp.Attr("system.device", name)
+	dev.attrs = attributes(device)
+	dev.read = attributes(device, otlp.Attr("disk.io.direction", "read"))
+	dev.write = attributes(device, otlp.Attr("disk.io.direction", "write"))
+	dev.sizePath = cstring(dir + "/size")
+}
+
+// looksLikePartition tells, where there is no /sys, whether another device of /proc/diskstats
+// is the whole of this one: sda of sda1, nvme0n1 of nvme0n1p1.
+func looksLikePartition(name, stats []byte) bool {
+	for len(stats) > 0 {
+		var l []byte
+		var d diskstats
+		l, stats = line(stats)
+		if !d.parse(l) {
+			continue
+		}
+		number, ok := bytes.CutPrefix(name, d.name)
+		if !ok || len(number) == 0 {
+			continue
+		}
+		if last := d.name[len(d.name)-1]; last >= '0' && last <= '9' {
+			if number, ok = bytes.CutPrefix(number, []byte("p")); !ok {
+				continue
+			}
+		}
+		if len(number) > 0 && len(bytes.Trim(number, "0123456789")) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// count takes in a line and tells whether the device has begun to count anew. The kernel
+// prints times as 32-bit milliseconds, which wrap after 49.7 days, the weighted one sooner:
+// a step back by more than half the range is a wrap, by less a new beginning.
+func (dev *blockDevice) count(d *diskstats) (reset bool) {
+	for i := range d.n {
+		was, is := dev.raw[i], d.v[i]
+		if is >= was || i == dsInFlight {
+			continue
+		}
+		if isMS(i) && was <= math.MaxUint32 && was-is > math.MaxUint32/2 {
+			dev.high[i] += 1 << 32
+		} else {
+			reset = true
+		}
+	}
+	if reset {
+		dev.high = [dsColumns]uint64{}
+	}
+	dev.raw = d.v
+	dev.ever.discards = dev.ever.discards || d.v[dsDiscards] > 0
+	dev.ever.flushes = dev.ever.flushes || d.v[dsFlushes] > 0
+	return reset
+}
+
+func isMS(column int) bool {
+	switch column {
+	case dsReadMS, dsWriteMS, dsIOMS, dsWeightedMS, dsDiscardMS, dsFlushMS:
+		return true
+	}
+	return false
+}
+
+// measure reads the size of a device.
+func (s *disk) measure(dev *blockDevice) {
+	b, errno := readSmall(dev.sizePath, s.small)
+	sectors, _, ok := number(b)
+	if dev.sized = errno == 0 && ok; dev.sized {
+		dev.size = sectors * sectorSize
+	}
+}
+
+func (s *disk) points(p *points) {
+	boot := p.start
+	for metric := range diskMetrics {
+		for _, dev := range s.devices.list {
+			if dev.skip {
+				continue
+			}
+			p.start = dev.start
+			dev.point(p, metric)
+		}
+	}
+	p.start = boot
+}
+
+// point adds the device's points of a metric.
+func (dev *blockDevice) point(p *points, metric int) {
+	v := func(column int) uint64 { return dev.raw[column] + dev.high[column] }
+	seconds := func(column int) float64 { return float64(v(column)) / 1000 }
+	switch metric {
+	case diskIO:
+		p.int(metric, dev.read, v(dsReadSectors)*sectorSize)
+		p.int(metric, dev.write, v(dsWriteSectors)*sectorSize)
+	case diskOperations:
+		p.int(metric, dev.read, v(dsReads))
+		p.int(metric, dev.write, v(dsWrites))
+	case diskIOTime:
+		p.float(metric, dev.attrs, seconds(dsIOMS))
+	case diskOperationTime:
+		p.float(metric, dev.read, seconds(dsReadMS))
+		p.float(metric, dev.write, seconds(dsWriteMS))
+	case diskMerged:
+		p.int(metric, dev.read, v(dsReadsMerged))
+		p.int(metric, dev.write, v(dsWritesMerged))
+	case diskLimit:
+		if dev.sized {
+			p.int(metric, dev.attrs, dev.size)
+		}
+	case diskPending:
+		p.int(metric, dev.attrs, v(dsInFlight))
+	case diskWeightedTime:
+		p.float(metric, dev.attrs, seconds(dsWeightedMS))
+	case diskDiscards:
+		if dev.ever.discards {
+			p.int(metric, dev.attrs, v(dsDiscards))
+		}
+	case diskDiscardIO:
+		if dev.ever.discards {
+			p.int(metric, dev.attrs, v(dsDiscardSectors)*sectorSize)
+		}
+	case diskFlushes:
+		if dev.ever.flushes {
+			p.int(metric, dev.attrs, v(dsFlushes))
+		}
+	}
+}

@@ -1,0 +1,194 @@
+// Package host reads the metrics of the machine from /proc, /sys and statfs(2).
+//
+// Each group of metrics has a scraper of its own (cpu.go, disk.go, …) with a table of the
+// metrics that it emits; the files that they parse have their names from the kernel
+// (stat.go, diskstats.go, …). Files stay open and are read into reused buffers, series stay
+// encoded and are patched: a scrape in which no device came or went allocates nothing.
+package host
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stint/export/otlp"
+)
+
+// Host is the source of this machine's metrics.
+//
+// Everything is read below the root path, under which a container sees the host. Two things
+// there are not the host's: /proc/self and /proc/net belong to the reader, so namespaced files
+// are taken from /proc/1. Where that is hidden (mount option hidepid), an agent that sees the
+// real root reads its own namespace instead; one in a container has no such figures, rather
+// than those of its pod under the host's name.
+type Host struct {
+	root, proc, sys string // paths without a slash at the end; root is "" for /
+	pid             string // whose namespaced files are the host's: 1, or self
+	log             *slog.Logger
+	group           *otlp.Group
+	parts           []part
+
+	// boot is when the machine started (ns since 1970), the start time of its counters; 0
+	// until /proc/stat could be read. It is frozen: btime moves when the clock is set.
+	boot atomic.Uint64
+
+	// Files that more than one scraper takes values from.
+	stat    shared[stat]
+	loadavg shared[loadavg]
+	vmstat  shared[vmstat]
+}
+
+// part is a scraper at work.
+type part struct {
+	name string
+	scraper
+	points points
+}
+
+// scraper reads one group of metrics into p; now is the time of the tick in ns since 1970.
+// The points are good also when there is an error.
+type scraper interface {
+	scrape(p *points, now uint64) error
+	close()
+}
+
+// scrapers are the groups of metrics, in the order of the documentation.
+var scrapers = []struct {
+	name    string
+	table   []Metric
+	enabled func(*Config) bool
+	new     func(*Host, *Config) scraper
+}{
+	{"cpu", cpuMetrics, func(c *Config) bool { return c.CPU.Enabled }, newCPU},
+	{"load", loadMetrics, func(c *Config) bool { return c.Load.Enabled }, newLoad},
+	{"system", systemMetrics, func(c *Config) bool { return c.System.Enabled }, newSystem},
+	{"memory", memoryMetrics, func(c *Config) bool { return c.Memory.Enabled }, newMemory},
+	{"paging", pagingMetrics, func(c *Config) bool { return c.Paging.Enabled }, newPaging},
+	{"disk", diskMetrics, func(c *Config) bool { return c.Disk.Enabled }, newDisk},
+	{"filesystem", filesystemMetrics, func(c *Config) bool { return c.Filesystem.Enabled }, newFilesystem},
+	{"network", networkMetrics, func(c *Config) bool { return c.Network.Enabled }, newNetwork},
+	{"processes", processesMetrics, func(c *Config) bool { return c.Processes.Enabled }, newProcesses},
+}
+
+// New makes the source of the machine whose root directory is rootPath. nodeName is its name
+// in Kubernetes, or empty; version is the agent's. Files are opened with the first scrape.
+func New(cfg Config, rootPath, nodeName, version string, log *slog.Logger) *Host {
+	root := filepath.Clean(rootPath)
+	if root == "/" {
+		root = ""
+	}
+	h := &Host{root: root, proc: root + "/proc", sys: root + "/sys", log: log}
+	h.pid = h.findPID()
+	h.group = otlp.NewGroup(resource(root, nodeName), otlp.SchemaURL, "stint/scrape/host", version)
+	h.stat = shared[stat]{file: newFile(h.proc + "/stat"), parse: parseStat, val: stat{perCPU: cfg.CPU.PerCPU}}
+	h.loadavg = shared[loadavg]{file: newFile(h.proc + "/loadavg"), parse: parseLoadavg}
+	h.vmstat = shared[vmstat]{file: newFile(h.proc + "/vmstat"), parse: parseVmstat}
+	if cfg.Enabled {
+		for _, s := range scrapers {
+			if s.enabled(&cfg) {
+				h.parts = append(h.parts, part{name: s.name, scraper: s.new(h, &cfg), points: points{table: s.table}})
+			}
+		}
+	}
+	return h
+}
+
+// findPID says whose /proc directory shows the host's namespaces.
+func (h *Host) findPID() string {
+	fd, errno := openat(cstring(h.proc + "/1/mountinfo"))
+	if errno == 0 {
+		unix.Close(fd)
+		return "1"
+	}
+	if h.root == "" {
+		h.log.Warn("/proc/1 is hidden; file systems and network are those that the agent itself sees", "err", errno)
+		return "self"
+	}
+	h.log.Warn("/proc/1 of the host is hidden; no figures of its file systems and network", "path", h.proc+"/1", "err", errno)
+	return "1"
+}
+
+// Name is the source's name in labels.
+func (h *Host) Name() string { return "host" }
+
+// Scrapers names the groups of metrics that are enabled.
+func (h *Host) Scrapers() []string {
+	var names []string
+	for i := range h.parts {
+		names = append(names, h.parts[i].name)
+	}
+	return names
+}
+
+// Scrape reads one group of metrics. Different ones may be read at the same time.
+func (h *Host) Scrape(_ context.Context, i int, at time.Time, hand func(*otlp.Group, []byte, int)) error {
+	p := &h.parts[i]
+	now := uint64(at.UnixNano())
+	p.points.begin(h.boottime(now))
+	err := p.scrape(&p.points, now)
+	if s := p.points.commit(now); s.Len() > 0 {
+		hand(h.group, s.Bytes(), s.Len())
+	}
+	return err
+}
+
+// Close closes the files; a further scrape opens them again.
+func (h *Host) Close() error {
+	for i := range h.parts {
+		h.parts[i].close()
+	}
+	h.stat.close()
+	h.loadavg.close()
+	h.vmstat.close()
+	return nil
+}
+
+// boottime is the frozen time at which the machine started, 0 while it is unknown.
+func (h *Host) boottime(now uint64) uint64 {
+	if t := h.boot.Load(); t != 0 {
+		return t
+	}
+	h.stat.mu.Lock()
+	defer h.stat.mu.Unlock()
+	if s, err := h.stat.read(now); err == nil && s.btime != 0 {
+		h.boot.CompareAndSwap(0, s.btime*uint64(time.Second))
+	}
+	return h.boot.Load()
+}
+
+// shared is a kernel file that several scrapers take values from: the first of a tick reads
+// it, the others see the same values.
+type shared[T any] struct {
+	mu    sync.Mutex // guards everything below; held while values are read or taken
+	file  file
+	parse func(*T, []byte) error
+	tick  uint64
+	val   T
+	err   error
+}
+
+// read returns the file's values as of the tick. The caller holds the lock until it has taken
+// what it needs.
+func (s *shared[T]) read(tick uint64) (*T, error) {
+	if s.tick != tick {
+		s.tick, s.err = tick, errPanicked
+		b, err := s.file.read()
+		if err == nil {
+			err = s.parse(&s.val, b)
+		}
+		s.err = err
+	}
+	return &s.val, s.err
+}
+
+func (s *shared[T]) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.file.close()
+	s.tick = 0
+}

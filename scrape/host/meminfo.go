@@ -1,0 +1,74 @@
+package host
+
+// What is taken from /proc/meminfo.
+const (
+	memTotal = iota
+	memFree
+	memAvailable // since kernel 3.14
+	memBuffers
+	memCached
+	memShmem
+	memSReclaimable
+	memSUnreclaim
+	memDirty
+	memWriteback
+	memCommitted
+	memCommitLimit
+	memHardwareCorrupted
+	memHugepagesTotal // pages, as all of HugePages_*
+	memHugepagesFree
+	memHugepagesReserved
+	memHugepagesSurplus
+	memHugepageSize
+	memFields
+)
+
+var meminfoIndex = map[string]int{
+	"MemTotal:":          memTotal,
+	"MemFree:":           memFree,
+	"MemAvailable:":      memAvailable,
+	"Buffers:":           memBuffers,
+	"Cached:":            memCached,
+	"Shmem:":             memShmem,
+	"SReclaimable:":      memSReclaimable,
+	"SUnreclaim:":        memSUnreclaim,
+	"Dirty:":             memDirty,
+	"Writeback:":         memWriteback,
+	"Committed_AS:":      memCommitted,
+	"CommitLimit:":       memCommitLimit,
+	"HardwareCorrupted:": memHardwareCorrupted,
+	"HugePages_Total:":   memHugepagesTotal,
+	"HugePages_Free:":    memHugepagesFree,
+	"HugePages_Rsvd:":    memHugepagesReserved,
+	"HugePages_Surp:":    memHugepagesSurplus,
+	"Hugepagesize:":      memHugepageSize,
+}
+
+// meminfo is /proc/meminfo: bytes, or pages where the file gives no unit.
+type meminfo struct {
+	v   [memFields]uint64
+	has [memFields]bool
+}
+
+func parseMeminfo(m *meminfo, b []byte) error {
+	m.has = [memFields]bool{}
+	for len(b) > 0 {
+		var l []byte
+		l, b = line(b)
+		word, rest := field(l)
+		i, ok := meminfoIndex[string(word)]
+		if !ok {
+			continue
+		}
+		v, rest, ok := number(rest)
+		unit, _ := field(rest)
+		if !ok || v > 1<<53 { // 2^53 KiB are more than any machine has
+			return malformed("/proc/meminfo", l)
+		}
+		if string(unit) == "kB" {
+			v *= 1024
+		}
+		m.v[i], m.has[i] = v, true
+	}
+	return nil
+}

@@ -1,0 +1,311 @@
+package host
+
+import (
+	"errors"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"stint/export/otlp"
+)
+
+const (
+	networkIO = iota
+	networkPackets
+	networkDropped
+	networkErrors
+	networkUp
+	networkSpeed
+	networkSockets
+	networkSocketMemory
+	networkConntrackCount
+	networkConntrackMax
+)
+
+const (
+	networkInterface = "network.interface.name=<ifname>"
+	networkDirection = networkInterface + "; network.io.direction=receive|transmit"
+)
+
+var networkMetrics = []Metric{
+	networkIO: {
+		Metric: otlp.Metric{Name: "system.network.io", Unit: "By", Instrument: otlp.Counter,
+			Description: "Bytes received and sent by the interface."},
+		Attributes: networkDirection,
+		Source:     "/proc/1/net/dev bytes",
+	},
+	networkPackets: {
+		Metric: otlp.Metric{Name: "system.network.packet.count", Unit: "{packet}", Instrument: otlp.Counter,
+			Description: "Packets received and sent by the interface."},
+		Attributes: networkDirection,
+		Source:     "/proc/1/net/dev packets",
+	},
+	networkDropped: {
+		Metric: otlp.Metric{Name: "system.network.packet.dropped", Unit: "{packet}", Instrument: otlp.Counter,
+			Description: "Packets that the interface dropped, those it had no room for included."},
+		Attributes: networkDirection,
+		Source:     "/proc/1/net/dev drop",
+	},
+	networkErrors: {
+		Metric: otlp.Metric{Name: "system.network.errors", Unit: "{error}", Instrument: otlp.Counter,
+			Description: "Errors in receiving and sending on the interface."},
+		Attributes: networkDirection,
+		Source:     "/proc/1/net/dev errs",
+	},
+	networkUp: {
+		Metric: otlp.Metric{Name: "system.network.interface.up", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1 when the interface can pass packets (operstate up), else 0."},
+		Attributes: networkInterface,
+		Source:     "/sys/class/net/<ifname>/operstate",
+	},
+	networkSpeed: {
+		Metric: otlp.Metric{Name: "system.network.interface.speed", Unit: "By/s", Instrument: otlp.UpDown,
+			Description: "Speed of the interface's link."},
+		Attributes: networkInterface,
+		Source:     "/sys/class/net/<ifname>/speed",
+		When:       "the interface has a link with a speed",
+	},
+	networkSockets: {
+		Metric: otlp.Metric{Name: "system.network.socket.count", Unit: "{socket}", Instrument: otlp.UpDown,
+			Description: "Sockets by state, and reassembly queues under the transport frag. Without network.type: of both IPv4 and IPv6; the transport all has those of every kind."},
+		Attributes: "network.transport=tcp|udp|udplite|raw|frag|all; network.type=ipv4|ipv6 (with inuse, not with all); system.network.socket.state=inuse|orphan|time_wait|alloc",
+		Source:     "/proc/1/net/sockstat, /proc/1/net/sockstat6",
+	},
+	networkSocketMemory: {
+		Metric: otlp.Metric{Name: "system.network.socket.memory", Unit: "By", Instrument: otlp.UpDown,
+			Description: "Memory of socket buffers and reassembly queues."},
+		Attributes: "network.transport=tcp|udp|frag; network.type=ipv4|ipv6 (with frag)",
+		Source:     "/proc/1/net/sockstat, /proc/1/net/sockstat6",
+	},
+	networkConntrackCount: {
+		Metric: otlp.Metric{Name: "system.network.conntrack.count", Unit: "{entry}", Instrument: otlp.UpDown,
+			Description: "Connections that the kernel tracks."},
+		Source: "/proc/1/net/stat/nf_conntrack",
+		When:   "connections are tracked",
+	},
+	networkConntrackMax: {
+		Metric: otlp.Metric{Name: "system.network.conntrack.max", Unit: "{entry}", Instrument: otlp.UpDown,
+			Description: "Connections that the kernel can track."},
+		Source: "/proc/sys/net/netfilter/nf_conntrack_max",
+		When:   "connections are tracked",
+	},
+}
+
+// linkRefresh is how often an interface is asked for its state and speed: some drivers take
+// the kernel's network lock for it.
+const linkRefresh = uint64(30 * time.Second)
+
+// network is the scraper of interfaces and sockets.
+type network struct {
+	h          *Host
+	cfg        Network
+	dev        file
+	interfaces table[netInterface]
+	prev       uint64 // time of the last scrape of dev
+	small      []byte // for reading attributes in /sys
+
+	sockets                 sockets
+	conntrack, conntrackMax file
+}
+
+// netInterface is what is known of an interface in /proc/net/dev.
+type netInterface struct {
+	skip  bool   // not reported; nothing below is set
+	start uint64 // start time of its counters
+	v     [ndColumns]uint64
+
+	operstate, speed []byte // paths
+	askedAt          uint64 // when they were read last
+	up               uint64
+	hasState         bool
+	bytesPerSecond   uint64 // 0 = unknown
+
+	attrs, receive, transmit []byte
+}
+
+func newNetwork(h *Host, cfg *Config) scraper {
+	net := h.proc + "/" + h.pid + "/net"
+	return &network{
+		h: h, cfg: cfg.Network,
+		dev:       newFile(net + "/dev"),
+		small:     make([]byte, 64),
+		sockets:   newSockets(net),
+		conntrack: newFile(net + "/stat/nf_conntrack"),
+		// In /proc/sys/net the count is that of the reader's namespace, the maximum is the machine's.
+		conntrackMax: newFile(h.proc + "/sys/net/netfilter/nf_conntrack_max"),
+	}
+}
+
+func (s *network) close() {
+	s.dev.close()
+	s.sockets.close()
+	s.conntrack.close()
+	s.conntrackMax.close()
+}
+
+func (s *network) scrape(p *points, now uint64) error {
+	b, err := s.dev.read()
+	if err == nil {
+		err = s.update(b, p.start, now)
+		s.points(p)
+	}
+	err2 := s.sockets.scrape(p)
+	return errors.Join(err, err2, s.fromConntrack(p))
+}
+
+// update takes in the content of /proc/net/dev. A bad line costs its interface.
+func (s *network) update(b []byte, boot, now uint64) (err error) {
+	s.interfaces.begin()
+	for len(b) > 0 {
+		var l []byte
+		var d netdev
+		l, b = line(b)
+		head, ok := d.parse(l)
+		if head {
+			continue
+		} else if !ok {
+			err = malformed("/proc/net/dev", l)
+			continue
+		}
+		n, fresh := s.interfaces.get(d.name)
+		if fresh {
+			s.appear(n, string(d.name))
+			// An interface that was not there in the last scrape began to count after it.
+			if n.start = s.prev; s.prev == 0 {
+				n.start = boot
+			}
+		}
+		if n.skip {
+			continue
+		}
+		for i, v := range d.v {
+			if v < n.v[i] { // another interface of that name, or a driver that began anew
+				n.start = s.prev
+			}
+		}
+		n.v = d.v
+		if now-n.askedAt >= linkRefresh || now < n.askedAt {
+			s.ask(n)
+			n.askedAt = now
+		}
+	}
+	s.interfaces.sweep()
+	s.prev = now
+	return err
+}
+
+// appear decides on an interface that was not listed before.
+func (s *network) appear(n *netInterface, name string) {
+	dir := s.h.sys + "/class/net/" + name
+	if n.skip = !selected(s.cfg.Include, s.cfg.Exclude, name); n.skip {
+		return
+	}
+	if n.skip = len(s.cfg.Include) == 0 && isVeth(dir); n.skip {
+		return
+	}
+	ifname := otlp.Attr("network.interface.name", name)
+	n.attrs = attributes(ifname)
+	n.receive = attributes(ifname, otlp.Attr("network.io.direction", "receive"))
+	n.transmit = attributes(ifname, otlp.Attr("network.io.direction", "transmit"))
+	n.operstate, n.speed = cstring(dir+"/operstate"), cstring(dir+"/speed")
+}
+
+// isVeth tells whether an interface is one end of a pair, whatever its name: the other end is
+// in a pod, where its traffic is counted. /sys does not tell an interface's kind, so: Ethernet
+// without hardware, linked to an interface that is not itself and not a lower one (as those of
+// vlan and macvlan are), and of no kind that names itself in uevent (bridge, vxlan, …).
+func isVeth(dir string) bool {
+	attr := func(name string) string {
+		b, _ := os.ReadFile(dir + "/" + name)
+		return strings.TrimSpace(string(b))
+	}
+	index, link := attr("ifindex"), attr("iflink")
+	if index == "" || link == "" || link == "0" || link == index || attr("type") != "1" || exists(dir+"/device") ||
+		strings.Contains(attr("uevent"), "DEVTYPE=") {
+		return false
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "lower_") {
+			return false
+		}
+	}
+	return err == nil
+}
+
+// ask reads the state and speed of an interface.
+func (s *network) ask(n *netInterface) {
+	b, errno := readSmall(n.operstate, s.small)
+	state, _ := field(b)
+	n.hasState, n.up = errno == 0, 0
+	if string(state) == "up" {
+		n.up = 1
+	}
+	b, errno = readSmall(n.speed, s.small) // EINVAL or -1: no link, or a virtual one
+	n.bytesPerSecond = 0
+	if mbits, _, ok := number(b); errno == 0 && ok && mbits < math.MaxUint32 { // which is -1 on old kernels
+		n.bytesPerSecond = mbits * 125000
+	}
+}
+
+func (s *network) points(p *points) {
+	boot := p.start
+	for metric := networkIO; metric <= networkSpeed; metric++ {
+		for _, n := range s.interfaces.list {
+			if !n.skip {
+				p.start = n.start
+				n.point(p, metric)
+			}
+		}
+	}
+	p.start = boot
+}
+
+// point adds the interface's points of a metric.
+func (n *netInterface) point(p *points, metric int) {
+	both := func(receive, transmit int) {
+		p.int(metric, n.receive, n.v[receive])
+		p.int(metric, n.transmit, n.v[transmit])
+	}
+	switch metric {
+	case networkIO:
+		both(ndReceiveBytes, ndTransmitBytes)
+	case networkPackets:
+		both(ndReceivePackets, ndTransmitPackets)
+	case networkDropped:
+		both(ndReceiveDropped, ndTransmitDropped)
+	case networkErrors:
+		both(ndReceiveErrors, ndTransmitErrors)
+	case networkUp:
+		if n.hasState {
+			p.int(metric, n.attrs, n.up)
+		}
+	case networkSpeed:
+		if n.bytesPerSecond > 0 {
+			p.int(metric, n.attrs, n.bytesPerSecond)
+		}
+	}
+}
+
+func (s *network) fromConntrack(p *points) error {
+	b, err := s.conntrack.readIfThere()
+	if err != nil || b == nil {
+		return err
+	}
+	entries, err := parseConntrack(b)
+	if err != nil {
+		return err
+	}
+	p.int(networkConntrackCount, nil, entries)
+	b, err = s.conntrackMax.readIfThere()
+	if err != nil || b == nil {
+		return err
+	}
+	limit, _, ok := number(b)
+	if !ok {
+		return malformed("/proc/sys/net/netfilter/nf_conntrack_max", b)
+	}
+	p.int(networkConntrackMax, nil, limit)
+	return nil
+}

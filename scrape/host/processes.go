@@ -1,0 +1,111 @@
+package host
+
+import (
+	"errors"
+
+	"stint/export/otlp"
+)
+
+const (
+	processCreated = iota
+	processLimit
+	processRunnable
+	processBlocked
+	threadCount
+)
+
+var processesMetrics = []Metric{
+	processCreated: {
+		Metric: otlp.Metric{Name: "system.process.created", Unit: "{process}", Instrument: otlp.Counter,
+			Description: "Processes and threads created."},
+		Source: "/proc/stat processes",
+	},
+	processLimit: {
+		Metric: otlp.Metric{Name: "system.process.limit", Unit: "{thread}", Instrument: otlp.UpDown,
+			Description: "Processes and threads that the kernel allows in all."},
+		Source: "/proc/sys/kernel/pid_max, /proc/sys/kernel/threads-max",
+	},
+	processRunnable: {
+		Metric: otlp.Metric{Name: "system.process.runnable.count", Unit: "{thread}", Instrument: otlp.UpDown,
+			Description: "Threads that run or wait for a CPU, the one that asks included."},
+		Source: "/proc/stat procs_running",
+	},
+	processBlocked: {
+		Metric: otlp.Metric{Name: "system.process.blocked.count", Unit: "{thread}", Instrument: otlp.UpDown,
+			Description: "Threads that wait for I/O to complete."},
+		Source: "/proc/stat procs_blocked",
+	},
+	threadCount: {
+		Metric: otlp.Metric{Name: "system.thread.count", Unit: "{thread}", Instrument: otlp.UpDown,
+			Description: "Processes and threads that exist."},
+		Source: "/proc/loadavg",
+	},
+}
+
+// processes is the scraper of totals over all processes.
+type processes struct {
+	h                  *Host
+	pidMax, threadsMax file
+}
+
+func newProcesses(h *Host, _ *Config) scraper {
+	return &processes{
+		h:          h,
+		pidMax:     newFile(h.proc + "/sys/kernel/pid_max"),
+		threadsMax: newFile(h.proc + "/sys/kernel/threads-max"),
+	}
+}
+
+func (s *processes) close() {
+	s.pidMax.close()
+	s.threadsMax.close()
+}
+
+func (s *processes) scrape(p *points, now uint64) error {
+	st, err := s.fromStat(now)
+	if err == nil && st.has&hasProcesses != 0 {
+		p.int(processCreated, nil, st.processes)
+	}
+	pids, err2 := readNumber(&s.pidMax)
+	threads, err3 := readNumber(&s.threadsMax)
+	if err2 == nil && err3 == nil {
+		p.int(processLimit, nil, min(pids, threads))
+	}
+	if err == nil && st.has&hasRunning != 0 {
+		p.int(processRunnable, nil, st.running)
+	}
+	if err == nil && st.has&hasBlocked != 0 {
+		p.int(processBlocked, nil, st.blocked)
+	}
+	return errors.Join(err, err2, err3, s.fromLoadavg(p, now))
+}
+
+func (s *processes) fromStat(now uint64) (statCounters, error) {
+	s.h.stat.mu.Lock()
+	defer s.h.stat.mu.Unlock()
+	st, err := s.h.stat.read(now)
+	return st.statCounters, err
+}
+
+func (s *processes) fromLoadavg(p *points, now uint64) error {
+	s.h.loadavg.mu.Lock()
+	defer s.h.loadavg.mu.Unlock()
+	a, err := s.h.loadavg.read(now)
+	if err == nil {
+		p.int(threadCount, nil, a.threads)
+	}
+	return err
+}
+
+// readNumber reads a file that holds one number.
+func readNumber(f *file) (uint64, error) {
+	b, err := f.read()
+	if err != nil {
+		return 0, err
+	}
+	n, _, ok := number(b)
+	if !ok {
+		return 0, malformed(f.path, b)
+	}
+	return n, nil
+}

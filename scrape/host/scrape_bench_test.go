@@ -1,0 +1,57 @@
+package host
+
+import (
+	"log/slog"
+	"syscall"
+	"testing"
+	"time"
+
+	"stint/export/otlp"
+)
+
+// BenchmarkScrape reads this machine once per operation, by scraper and all of them one after
+// the other, encoded. cpu-ns/op is user and system time of the process.
+func BenchmarkScrape(b *testing.B) {
+	h := New(Defaults(), "/", "", "", slog.New(slog.DiscardHandler))
+	defer h.Close()
+	at := time.Unix(1800000000, 0)
+	run := func(name string, parts ...int) {
+		b.Run(name, func(b *testing.B) {
+			bytes, points := 0, 0
+			scrape := func() {
+				at = at.Add(10 * time.Second)
+				for _, i := range parts {
+					err := h.Scrape(b.Context(), i, at, func(_ *otlp.Group, data []byte, n int) {
+						bytes += len(data)
+						points += n
+					})
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			scrape()
+			bytes, points = 0, 0
+			b.ReportAllocs()
+			before := cpuTimeUsed()
+			for b.Loop() {
+				scrape()
+			}
+			b.ReportMetric(float64(cpuTimeUsed()-before)/float64(b.N), "cpu-ns/op")
+			b.ReportMetric(float64(points)/float64(b.N), "points/op")
+			b.ReportMetric(float64(bytes)/float64(b.N), "bytes/op")
+		})
+	}
+	var all []int
+	for i, name := range h.Scrapers() {
+		all = append(all, i)
+		run("scraper="+name, i)
+	}
+	run("all", all...)
+}
+
+func cpuTimeUsed() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

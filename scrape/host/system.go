@@ -1,0 +1,93 @@
+package host
+
+import (
+	"errors"
+	"math"
+
+	"stint/export/otlp"
+)
+
+const (
+	systemUptime = iota
+	systemFDCount
+	systemFDLimit
+	systemHungTasks
+)
+
+var systemMetrics = []Metric{
+	systemUptime: {
+		Metric: otlp.Metric{Name: "system.uptime", Unit: "s", Instrument: otlp.Gauge, Double: true,
+			Description: "Time since the machine started, suspended time included."},
+		Source: "/proc/uptime",
+	},
+	systemFDCount: {
+		Metric: otlp.Metric{Name: "system.file_descriptor.count", Unit: "{file_descriptor}", Instrument: otlp.UpDown,
+			Description: "Open files of all processes."},
+		Source: "/proc/sys/fs/file-nr",
+	},
+	systemFDLimit: {
+		Metric: otlp.Metric{Name: "system.file_descriptor.limit", Unit: "{file_descriptor}", Instrument: otlp.UpDown,
+			Description: "Open files that the kernel allows in all."},
+		Source: "/proc/sys/fs/file-nr",
+		When:   "there is a limit",
+	},
+	systemHungTasks: {
+		Metric: otlp.Metric{Name: "system.kernel.hung_task.count", Unit: "{task}", Instrument: otlp.Counter,
+			Description: "Tasks that the kernel found hanging in uninterruptible sleep."},
+		Source: "/proc/sys/kernel/hung_task_detect_count",
+		When:   "the kernel counts them",
+	},
+}
+
+// system is the scraper of what concerns the machine as a whole.
+type system struct {
+	uptime, fileNR, hungTasks file
+}
+
+func newSystem(h *Host, _ *Config) scraper {
+	return &system{
+		uptime:    newFile(h.proc + "/uptime"),
+		fileNR:    newFile(h.proc + "/sys/fs/file-nr"),
+		hungTasks: newFile(h.proc + "/sys/kernel/hung_task_detect_count"),
+	}
+}
+
+func (s *system) close() {
+	s.uptime.close()
+	s.fileNR.close()
+	s.hungTasks.close()
+}
+
+func (s *system) scrape(p *points, _ uint64) error {
+	b, err := s.uptime.read()
+	if err == nil {
+		if up, _, ok := decimal(b); ok {
+			p.float(systemUptime, nil, up)
+		} else {
+			err = malformed("/proc/uptime", b)
+		}
+	}
+
+	b, err2 := s.fileNR.read()
+	if err2 == nil {
+		var v [3]uint64 // allocated, of those unused (0 since 2.6), most
+		if numbers(b, v[:]) == len(v) && v[0] >= v[1] {
+			p.int(systemFDCount, nil, v[0]-v[1])
+			if v[2] < math.MaxInt64 { // which means unlimited
+				p.int(systemFDLimit, nil, v[2])
+			}
+		} else {
+			err2 = malformed("/proc/sys/fs/file-nr", b)
+		}
+	}
+
+	b, err3 := s.hungTasks.readIfThere()
+	if err3 == nil && b != nil {
+		if n, _, ok := number(b); ok {
+			p.int(systemHungTasks, nil, n)
+		} else {
+			err3 = malformed("/proc/sys/kernel/hung_task_detect_count", b)
+		}
+	}
+	return errors.Join(err, err2, err3)
+}

@@ -1,0 +1,442 @@
+package tail
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"time"
+	"unicode/utf8"
+
+	"stint/export/otlp"
+)
+
+const (
+	readBytes = 256 << 10 // of one read
+	turnBytes = 1 << 20   // of one chain before the next has its turn
+	// maxChunkRecords keeps a chunk well below a batch of 10,000, so that batches fill up.
+	maxChunkRecords = 2000
+	// quiet is how long a rotated file must not have changed before the next generation is read:
+	// the writer goes on in the renamed file until the runtime reopens its log.
+	quiet = time.Second
+	// partialAge is how long a record waits for its next piece once its file stands still. A
+	// runtime writes a piece without an end only when the container's output ended without a
+	// newline, or when the writer stopped in the middle of a line.
+	partialAge = 10 * time.Second
+	// panicPause is how long a log is left alone whose reading panicked.
+	panicPause = time.Minute
+)
+
+// format says how the lines of a chain are written.
+type format uint8
+
+const (
+	auto format = iota
+	cri
+	docker
+	plain
+)
+
+// worker takes lines off chains and encodes them. It holds a slab across turns, so that many
+// small chunks share it.
+type worker struct {
+	t        *Tailer
+	buf      []byte
+	scratch  []byte // unescaped docker bodies
+	repaired []byte // bodies that were not UTF-8
+	clock    clock
+
+	slab    *otlp.Slab
+	start   int // of the open chunk in slab.Buf
+	records int // in the open chunk
+
+	now      int64 // ns, of this turn
+	observed uint64
+}
+
+// run takes chains off the ready queue until ctx ends.
+func (w *worker) run(ctx context.Context) {
+	defer func() {
+		if w.slab != nil {
+			w.slab.Release()
+		}
+	}()
+	for {
+		c := w.t.ready.pop(ctx)
+		if c == nil {
+			return
+		}
+		c.mu.Lock()
+		c.state, c.again = running, false
+		c.mu.Unlock()
+
+		more := w.fenced(ctx, c)
+
+		c.mu.Lock()
+		if more = (more || c.again) && ctx.Err() == nil; more {
+			c.state = queued
+		} else {
+			c.state = idle
+		}
+		c.mu.Unlock()
+		if more {
+			w.t.ready.push(c)
+		}
+	}
+}
+
+// fenced runs one turn; a panic in it costs this chain a pause, not the process.
+func (w *worker) fenced(ctx context.Context, c *chain) (more bool) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		w.t.stats.panics.Add(1)
+		w.t.log.Error("reading a log panicked; it is tried again after a pause", "log", c.key, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		if f := c.current(); f != nil { // the lines before the bad one are whole
+			w.close(c, c.safe(f, f.read.Load()))
+		}
+		c.mu.Lock()
+		c.pausedUntil = time.Now().Add(panicPause).UnixNano()
+		c.mu.Unlock()
+		more = false
+	}()
+	return w.turn(ctx, c)
+}
+
+// turn reads up to turnBytes of c and says whether there is more.
+func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
+	now := time.Now()
+	w.now, w.observed = now.UnixNano(), uint64(now.UnixNano())
+	left := turnBytes
+	for left > 0 {
+		f := c.current()
+		if f == nil {
+			break
+		}
+		n, err := w.read(ctx, c, f)
+		if err != nil {
+			if ctx.Err() == nil {
+				w.t.log.Warn("log could not be read; it is tried again", "file", f.path, "err", err)
+			}
+			break
+		}
+		left -= n
+		if n == 0 && !w.finish(ctx, c, f) {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		left = 0 // cut short: not at the end
+	}
+	w.flushPartials(ctx, c)
+	if f := c.current(); f != nil {
+		w.close(c, c.safe(f, f.read.Load()))
+	}
+	c.waiting.Store(c.joining())
+	if left > 0 {
+		c.caughtUp.Store(w.now)
+	}
+	return left <= 0
+}
+
+// current is the file that is to be read next: the oldest that is not drained. When it is
+// another than before, a new reading session begins.
+func (c *chain) current() *file {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.files) == 0 {
+		return nil
+	}
+	f := c.files[0]
+	if f.seq == 0 || f.seq != c.lastSeq {
+		c.lastSeq++
+		f.seq = c.lastSeq
+	}
+	return f
+}
+
+// read takes the complete lines of one buffer off f and returns how many bytes it advanced:
+// 0 at the end of the file.
+func (w *worker) read(ctx context.Context, c *chain, f *file) (int, error) {
+	from := f.read.Load()
+	n, err := f.f.ReadAt(w.buf, from)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	if n == 0 {
+		if f.size.Load() < from { // cut in place: what is there now is new
+			w.truncated(c, f)
+			return w.read(ctx, c, f)
+		}
+		return 0, nil
+	}
+	data, at := w.buf[:n], from
+	for {
+		i := bytes.IndexByte(data, '\n')
+		if i < 0 {
+			break
+		}
+		text := data[:i]
+		if c.long.active {
+			c.long.add(text, w.t.cfg.MaxLineBytes+maxHeader, w.now)
+			text = c.long.buf
+		}
+		if err := w.take(ctx, c, f, at, text); err != nil {
+			return 0, err
+		}
+		c.long.end()
+		data = data[i+1:]
+		at += int64(i + 1)
+		f.read.Store(at)
+	}
+	if len(data) == len(w.buf) || c.long.active && len(data) > 0 {
+		// A line longer than the buffer, or the rest of one: keep it apart.
+		if !c.long.active {
+			c.long.begin(f, at, 0)
+		}
+		c.long.add(data, w.t.cfg.MaxLineBytes+maxHeader, w.now)
+		at += int64(len(data))
+		f.read.Store(at)
+	}
+	f.tried.Store(from + int64(n))
+	w.t.stats.bytes.Add(at - from)
+	return int(at - from), nil
+}
+
+// maxHeader is room for what stands around a record in a physical line. JSON escapes make a
+// docker line up to six times longer than its message, but its pieces are 16 KiB.
+const maxHeader = 512
+
+// truncated starts f again at 0.
+func (w *worker) truncated(c *chain, f *file) {
+	w.t.stats.truncations.Add(1)
+	w.t.log.Warn("log was truncated in place; reading it from its beginning", "file", f.path)
+	w.close(c, c.safe(f, f.read.Load()))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// The spans in flight speak of the old content: they must not move the new frontier.
+	for i := range c.inflight.list {
+		if s := &c.inflight.list[i]; s.file == f {
+			s.to = 0
+		}
+	}
+	f.read.Store(0)
+	f.frontier, f.headLen = 0, 0
+	c.dirty = true
+	for _, j := range [...]*join{&c.join[stdout], &c.join[stderr], &c.join[noStream], &c.long} {
+		if j.active && j.file == f {
+			j.off = 0
+		}
+	}
+}
+
+// finish ends f when it is read to its end, a later generation exists or f was unlinked, and
+// its writer has left it. It says whether there is something else to read now.
+func (w *worker) finish(ctx context.Context, c *chain, f *file) bool {
+	c.mu.Lock()
+	last := len(c.files) == 1
+	if f.look() != nil || f.size.Load() > f.read.Load() && !w.halfLine(f) {
+		c.mu.Unlock()
+		return false // grew meanwhile: the next turn
+	}
+	over := (!last || f.gone || f.order != live) && w.now-f.mtime >= int64(quiet)
+	c.mu.Unlock()
+	if !over {
+		return false
+	}
+	// A line without its newline: nobody will end it.
+	if n, _ := f.f.ReadAt(w.buf, f.read.Load()); n > 0 || c.long.active {
+		at, text := f.read.Load(), w.buf[:n]
+		if c.long.active {
+			c.long.add(text, w.t.cfg.MaxLineBytes+maxHeader, w.now)
+			text = c.long.buf
+		}
+		if w.take(ctx, c, f, at, text) != nil {
+			return false
+		}
+		c.long.end()
+		f.read.Store(at + int64(n))
+	}
+	if last && f.gone {
+		for s := range c.join {
+			if w.flushJoin(ctx, c, stream(s)) != nil {
+				return false
+			}
+		}
+	}
+	w.close(c, c.safe(f, f.read.Load()))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.drained = true
+	c.files = c.files[1:]
+	c.drained = append(c.drained, f)
+	w.t.stats.rotations.Add(1)
+	return len(c.files) > 0
+}
+
+// halfLine says whether what is left of f is a line without its newline.
+func (w *worker) halfLine(f *file) bool {
+	n, _ := f.f.ReadAt(w.buf, f.read.Load())
+	return n < len(w.buf) && bytes.IndexByte(w.buf[:n], '\n') < 0
+}
+
+// flushPartials emits records whose next piece does not come.
+func (w *worker) flushPartials(ctx context.Context, c *chain) {
+	for s := range c.join {
+		if j := &c.join[s]; j.active && w.now-j.touched >= int64(partialAge) {
+			if w.flushJoin(ctx, c, stream(s)) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (w *worker) flushJoin(ctx context.Context, c *chain, s stream) error {
+	j := &c.join[s]
+	if !j.active {
+		return nil
+	}
+	w.t.stats.unfinished.Add(1)
+	f := c.current()
+	if f == nil {
+		f = j.file
+	}
+	if err := w.emit(ctx, c, f, f.read.Load(), j.time, s, j.buf, j.cut); err != nil {
+		return err
+	}
+	j.end()
+	return nil
+}
+
+// take turns one physical line, which began at offset at of f, into a record or a piece of one.
+func (w *worker) take(ctx context.Context, c *chain, f *file, at int64, text []byte) error {
+	text = trimCR(text)
+	if len(text) == 0 {
+		return nil
+	}
+	if text[0] == 0 && c.format != plain { // the hole that copytruncate leaves
+		if text = bytes.TrimLeft(text, "\x00"); len(text) == 0 {
+			return nil
+		}
+	}
+	l, ok := line{stream: noStream, body: text}, c.format == plain
+	switch {
+	case text[0] == '{' && (c.format == auto || c.format == docker):
+		var d line
+		if d, w.scratch, ok = parseDocker(text, &w.clock, w.scratch); ok {
+			l = d
+		}
+	case c.format == auto || c.format == cri:
+		var p line
+		if p, ok = parseCRI(text, &w.clock); ok {
+			l = p
+		}
+	}
+	if !ok && c.headers {
+		w.t.stats.malformed.Add(1)
+		if !c.saidMalformed { // once a log: there may be many lines
+			c.saidMalformed = true
+			w.t.log.Warn("log line is neither CRI nor json-file; sent as it stands", "file", f.path, "offset", at)
+		}
+	}
+	j := &c.join[l.stream]
+	if !j.active && !l.partial {
+		body, cut := l.body, false
+		if len(body) > w.t.cfg.MaxLineBytes {
+			body, cut = body[:w.t.cfg.MaxLineBytes], true
+		}
+		return w.emit(ctx, c, f, at, l.time, l.stream, body, cut || c.long.cut)
+	}
+	if !j.active {
+		j.begin(f, at, l.time)
+	}
+	j.add(l.body, w.t.cfg.MaxLineBytes, w.now)
+	if l.partial {
+		return nil
+	}
+	if err := w.emit(ctx, c, f, at, j.time, l.stream, j.buf, j.cut); err != nil {
+		return err
+	}
+	j.end()
+	return nil
+}
+
+// emit encodes one record. at is the offset in f up to which everything is contained in the
+// records before this one.
+func (w *worker) emit(ctx context.Context, c *chain, f *file, at int64, time uint64, s stream, body []byte, cut bool) error {
+	attrs := c.attrs[s]
+	if cut {
+		w.t.stats.truncated.Add(1)
+		attrs, body = c.cut[s], cutAtRune(body)
+	}
+	if !utf8.Valid(body) {
+		w.repaired = otlp.AppendValidUTF8(w.repaired[:0], body)
+		body = w.repaired
+	}
+	need := otlp.LogRecordLen(len(body), len(attrs))
+	if w.slab == nil || cap(w.slab.Buf)-len(w.slab.Buf) < need || w.records >= maxChunkRecords {
+		if err := w.room(ctx, c, f, at, need); err != nil {
+			return err
+		}
+	}
+	w.slab.Buf = otlp.AppendLogRecord(w.slab.Buf, &otlp.LogRecord{Time: time, Observed: w.observed, Body: body, Attrs: attrs})
+	w.records++
+	return nil
+}
+
+// room closes the open chunk and, when the slab is full, gets another. It waits while the
+// memory limit is reached: that is how a slow destination stops the reading.
+func (w *worker) room(ctx context.Context, c *chain, f *file, at int64, need int) error {
+	w.close(c, c.safe(f, at))
+	if w.slab != nil {
+		if cap(w.slab.Buf)-len(w.slab.Buf) >= need {
+			return nil
+		}
+		w.slab.Release()
+		w.slab = nil
+	}
+	slab, err := w.t.pool.Get(ctx, need)
+	if err != nil {
+		return err
+	}
+	w.slab, w.start = slab, 0
+	return nil
+}
+
+// close hands the open chunk on, if there is one; s says up to where everything is contained
+// in it and in the chunks before.
+func (w *worker) close(c *chain, s span) {
+	c.mu.Lock()
+	if w.records == 0 {
+		c.note(s)
+		c.mu.Unlock()
+		return
+	}
+	mark := c.push(s)
+	c.mu.Unlock()
+
+	end := len(w.slab.Buf)
+	ch := otlp.NewChunk(w.slab, w.slab.Buf[w.start:end:end])
+	ch.Group, ch.Signal, ch.Records = c.group, otlp.Logs, w.records
+	ch.Lane, ch.Origin, ch.Mark = c.lane, c, mark
+	w.t.stats.read.Add(int64(w.records))
+	w.start, w.records = end, 0
+	w.t.out(ch)
+}
+
+// cutAtRune takes the beginning of a rune off the end.
+func cutAtRune(b []byte) []byte {
+	for i := len(b) - 1; i >= 0 && i >= len(b)-utf8.UTFMax; i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return b[:i]
+			}
+			break
+		}
+	}
+	return b
+}

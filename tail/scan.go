@@ -1,0 +1,527 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
+
+	"stint/export/otlp"
+)
+
+const (
+	// hotSweep is how often files that grew lately are looked at, sweepEvery how often all are.
+	// One look is an fstat of an open descriptor, half a microsecond.
+	hotSweep   = 100 * time.Millisecond
+	sweepEvery = time.Second
+	hotFor     = 2 * time.Second
+	// rescanEvery is how often directories are read anew whatever their times say.
+	rescanEvery = 60 * time.Second
+	// coarse is the coarsest clock a file system stamps directories with (a jiffy, doubled): a
+	// directory whose time is as recent as that may have changed again unnoticed.
+	coarse = 20 * time.Millisecond
+	// globEvery is how often patterns are expanded.
+	globEvery = 5 * time.Second
+)
+
+// scanner finds files and sees them grow. All its fields belong to its one goroutine.
+//
+// Directory events come by inotify, from the root and the pods' directories only: these hold
+// no files, so no event is made for a line (IN_MODIFY on a container's directory would slow
+// down each write of the application by half; fsnotify can't leave it out). Containers'
+// directories are told by their modification time, one stat a second each. Everything an
+// event says is also found by the sweeps, so a lost event costs a second.
+type scanner struct {
+	t        *Tailer
+	ownPod   string
+	started  bool // the first sweep is over: files found from now on are new
+	watching atomic.Bool
+	looked   atomic.Int64 // ns, the end of the last sweep
+	watch    *fsnotify.Watcher
+	dirs     map[string]*dir
+	plain    map[string]*plainFile
+	lastGlob time.Time
+	openErr  map[string]bool // paths whose failure was said
+}
+
+type dirKind uint8
+
+const (
+	rootDir dirKind = iota
+	podDir
+	containerDir
+)
+
+// dir is a directory of the container tree.
+type dir struct {
+	path    string
+	kind    dirKind
+	pod     pod
+	name    string // the container's
+	mtime   int64  // when it was read
+	unsure  bool   // may have changed since without a newer mtime
+	read    time.Time
+	links   []string // live logs that are symbolic links: their targets change without the directory
+	chains  []*chain // of the logs in it
+	watched bool
+}
+
+// plainFile is one path that a glob of tail.files gave.
+type plainFile struct {
+	path   string
+	format format
+}
+
+func newScanner(t *Tailer, ownPod string) *scanner {
+	return &scanner{t: t, ownPod: ownPod, dirs: map[string]*dir{}, plain: map[string]*plainFile{}, openErr: map[string]bool{}}
+}
+
+// run looks until ctx ends.
+func (s *scanner) run(ctx context.Context) {
+	var events chan fsnotify.Event
+	var failures chan error
+	if s.t.cfg.Containers.Root != "" {
+		w, err := fsnotify.NewWatcher()
+		if err != nil {
+			s.t.log.Warn("directories can't be watched; looking once a second instead", "err", err)
+		} else {
+			defer w.Close()
+			s.watch, events, failures = w, w.Events, w.Errors
+			s.watching.Store(true)
+		}
+		s.dirs[s.t.cfg.Containers.Root] = &dir{path: s.t.cfg.Containers.Root, kind: rootDir, unsure: true}
+	}
+	s.sweep(time.Now())
+	s.started = true
+	// With start_at: end the positions must be known before anything else is written.
+	s.t.save()
+
+	tick := time.NewTicker(hotSweep)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-events:
+			s.event(e)
+		case err := <-failures:
+			if errors.Is(err, fsnotify.ErrEventOverflow) {
+				s.t.stats.overflows.Add(1)
+				for _, d := range s.dirs {
+					d.unsure = true
+				}
+				s.sweep(time.Now())
+			} else {
+				s.t.log.Warn("watching directories failed; sweeps go on", "err", err)
+			}
+		case now := <-tick.C:
+			if now.Sub(last) >= sweepEvery {
+				last = now
+				s.sweep(now)
+				continue
+			}
+			s.hot(now)
+		}
+	}
+}
+
+// event handles a directory event: something appeared in or left the root or a pod's directory.
+func (s *scanner) event(e fsnotify.Event) {
+	if !e.Has(fsnotify.Create) && !e.Has(fsnotify.Rename) && !e.Has(fsnotify.Remove) {
+		return
+	}
+	d := s.dirs[filepath.Dir(e.Name)]
+	if d == nil {
+		return
+	}
+	d.unsure = true
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	s.readDir(d, time.Now())
+}
+
+// hot looks at what grew lately and at directories that may have changed.
+func (s *scanner) hot(now time.Time) {
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	for _, d := range s.dirs {
+		if d.unsure {
+			s.checkDir(d, now)
+		}
+	}
+	for _, c := range s.t.chains {
+		if c.hotUntil >= now.UnixNano() {
+			s.lookAt(c, now)
+		}
+	}
+}
+
+// sweep looks at everything.
+func (s *scanner) sweep(now time.Time) {
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	for _, d := range s.dirs {
+		s.checkDir(d, now)
+	}
+	s.sweepPlain(now)
+	for _, c := range s.t.chains {
+		s.lookAt(c, now)
+	}
+	s.looked.Store(time.Now().UnixNano())
+}
+
+// checkDir reads d when its time says that it changed.
+func (s *scanner) checkDir(d *dir, now time.Time) {
+	var st unix.Stat_t
+	if err := unix.Stat(d.path, &st); err != nil {
+		if d.kind != rootDir { // its logs stay until they are drained
+			delete(s.dirs, d.path)
+		}
+		d.mtime, d.watched = 0, false
+		return
+	}
+	if mtime := st.Mtim.Nano(); d.unsure || mtime != d.mtime || now.Sub(d.read) > rescanEvery {
+		s.readDir(d, now)
+		return
+	}
+	for _, link := range d.links {
+		if err := unix.Stat(link, &st); err == nil && !d.isOpen(uint64(st.Dev), st.Ino) {
+			s.readDir(d, now)
+			return
+		}
+	}
+}
+
+// isOpen says whether a chain of the container's directory d has the inode open.
+func (d *dir) isOpen(dev, ino uint64) bool {
+	return slices.ContainsFunc(d.chains, func(c *chain) bool { return c.find(dev, ino) != nil })
+}
+
+// readDir lists d and takes in what it finds. Needs t.mu.
+func (s *scanner) readDir(d *dir, now time.Time) {
+	if s.watch != nil && !d.watched && d.kind != containerDir {
+		if err := s.watch.Add(d.path); err == nil {
+			d.watched = true
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			s.watching.Store(false)
+			s.t.log.Warn("no more directories can be watched; looking once a second instead; raise fs.inotify.max_user_watches", "dir", d.path, "err", err)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(d.path, &st); err != nil {
+		return
+	}
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		s.openFailed(d.path, err)
+		return
+	}
+	d.mtime, d.read = st.Mtim.Nano(), now
+	d.unsure = time.Since(time.Unix(0, d.mtime)) < coarse
+	if d.kind == containerDir {
+		s.readLogs(d, entries)
+		// A container's directory is made before its first log: look until it is there.
+		if len(entries) == 0 && time.Since(time.Unix(0, d.mtime)) < time.Minute {
+			d.unsure = true
+		}
+		return
+	}
+	for _, e := range entries {
+		path := filepath.Join(d.path, e.Name())
+		if s.dirs[path] != nil || !e.IsDir() && e.Type()&fs.ModeSymlink == 0 {
+			continue
+		}
+		sub := &dir{path: path, unsure: true}
+		if d.kind == rootDir {
+			p, ok := parsePod(e.Name())
+			if !ok {
+				continue
+			}
+			sub.kind, sub.pod = podDir, p
+		} else {
+			sub.kind, sub.pod, sub.name = containerDir, d.pod, e.Name()
+			if s.excluded(sub) {
+				continue
+			}
+		}
+		s.dirs[path] = sub
+		s.readDir(sub, now)
+	}
+}
+
+// excluded says whether the container's logs are not wanted.
+func (s *scanner) excluded(d *dir) bool {
+	if s.ownPod != "" && d.pod.namespace+"/"+d.pod.name == s.ownPod {
+		return true
+	}
+	name := d.pod.namespace + "/" + d.pod.name + "/" + d.name
+	return slices.ContainsFunc(s.t.cfg.Containers.Exclude, func(glob string) bool {
+		ok, _ := filepath.Match(glob, name)
+		return ok
+	})
+}
+
+// readLogs opens the logs of a container that are new and learns the new names of the others.
+func (s *scanner) readLogs(d *dir, entries []fs.DirEntry) {
+	d.links = d.links[:0]
+	d.chains = slices.DeleteFunc(d.chains, func(c *chain) bool { return s.t.chains[c.key] != c })
+	for _, e := range entries {
+		restart, stamp, gz, ok := parseLogName(e.Name())
+		if !ok || gz {
+			continue
+		}
+		path := filepath.Join(d.path, e.Name())
+		order := stamp
+		if stamp == "" {
+			order = live
+		}
+		if e.Type()&fs.ModeSymlink != 0 {
+			d.links = append(d.links, path)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			d.unsure = d.unsure || errors.Is(err, fs.ErrNotExist) && e.Type()&fs.ModeSymlink == 0 // renamed just now
+			continue
+		}
+		key := d.path + "/" + strconv.Itoa(restart)
+		c := s.t.chains[key]
+		if c != nil {
+			if f := c.find(uint64(st.Dev), st.Ino); f != nil {
+				c.mu.Lock()
+				f.path, f.order = path, order
+				c.mu.Unlock()
+				continue
+			}
+		}
+		f := s.open(path)
+		if f == nil {
+			d.unsure = true // unreadable, or renamed just now
+			continue
+		}
+		f.order = order
+		if c == nil {
+			c = s.containerChain(d, key, restart)
+			s.t.chains[key] = c
+			d.chains = append(d.chains, c)
+		} else {
+			// The live file that was there before has another name now, or none.
+			c.mu.Lock()
+			for _, other := range c.files {
+				if order == live && other.order == live {
+					other.order = "}" // after every stamp, before the live file
+				}
+			}
+			c.mu.Unlock()
+		}
+		s.t.add(c, f)
+		s.enqueue(c, time.Now())
+	}
+}
+
+// open opens a log, once an inode.
+func (s *scanner) open(path string) *file {
+	f, err := openFile(path)
+	if err != nil {
+		s.openFailed(path, err)
+		return nil
+	}
+	delete(s.openErr, path)
+	return f
+}
+
+// openFailed says once a path what is wrong; the sweeps try again.
+func (s *scanner) openFailed(path string, err error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	s.t.stats.openErrors.Add(1)
+	if !s.openErr[path] && len(s.openErr) < 10_000 {
+		s.openErr[path] = true
+		s.t.log.Warn("log can't be opened; it is tried again each second", "file", path, "err", err)
+	}
+}
+
+// containerChain makes the chain of one incarnation of a container.
+func (s *scanner) containerChain(d *dir, key string, restart int) *chain {
+	attrs := append(slices.Clone(s.t.resource),
+		otlp.Attr("k8s.namespace.name", d.pod.namespace),
+		otlp.Attr("k8s.pod.name", d.pod.name),
+		otlp.Attr("k8s.pod.uid", d.pod.uid),
+		otlp.Attr("k8s.container.name", d.name),
+		otlp.KeyValue{Key: "k8s.container.restart_count", Value: otlp.Int(int64(restart))})
+	c := s.newChain(key, attrs)
+	c.headers = true
+	for st, name := range [...]string{stdout: "stdout", stderr: "stderr"} {
+		c.setAttrs(stream(st), otlp.Attr("log.iostream", name))
+	}
+	c.setAttrs(noStream)
+	return c
+}
+
+func (s *scanner) newChain(key string, resource []otlp.KeyValue) *chain {
+	h := fnv.New32a()
+	h.Write([]byte(key))
+	return &chain{t: s.t, key: key, lane: h.Sum32(), group: otlp.NewGroup(resource, otlp.SchemaURL, "stint/tail", s.t.version)}
+}
+
+func (c *chain) setAttrs(s stream, attrs ...otlp.KeyValue) {
+	c.attrs[s] = otlp.AppendAttrs(nil, otlp.AttrsOfLogRecord, attrs)
+	c.cut[s] = otlp.AppendAttrs(nil, otlp.AttrsOfLogRecord, append(attrs, otlp.KeyValue{Key: "stint.truncated", Value: otlp.Bool(true)}))
+}
+
+// find returns the open file with the inode.
+func (c *chain) find(dev, ino uint64) *file {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, list := range [2][]*file{c.files, c.drained} {
+		for _, f := range list {
+			if f.dev == dev && f.ino == ino {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+// sweepPlain expands the globs now and then and looks for new generations of their files.
+func (s *scanner) sweepPlain(now time.Time) {
+	if now.Sub(s.lastGlob) >= globEvery {
+		s.lastGlob = now
+		for _, set := range s.t.cfg.Files {
+			for _, glob := range set.Include {
+				paths, _ := filepath.Glob(glob) // Check has seen the pattern
+				for _, path := range paths {
+					if s.plain[path] == nil && !slices.ContainsFunc(set.Exclude, func(x string) bool { ok, _ := filepath.Match(x, path); return ok }) {
+						s.plain[path] = &plainFile{path: path, format: formatOf(set.Format)}
+					}
+				}
+			}
+		}
+	}
+	for path, p := range s.plain {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			if s.t.chains[path] == nil && errors.Is(err, fs.ErrNotExist) {
+				delete(s.plain, path)
+			}
+			continue
+		}
+		s.plainGeneration(p, &st, now)
+	}
+}
+
+func formatOf(name string) format {
+	return map[string]format{"cri": cri, "docker": docker, "plain": plain}[name]
+}
+
+// plainGeneration opens what now stands at p's path, unless it is known.
+func (s *scanner) plainGeneration(p *plainFile, st *unix.Stat_t, now time.Time) {
+	if c := s.t.chains[p.path]; c != nil && c.find(uint64(st.Dev), st.Ino) != nil {
+		return
+	}
+	for _, c := range s.t.chains { // renamed to this path from another
+		if c.find(uint64(st.Dev), st.Ino) != nil {
+			return
+		}
+	}
+	f := s.open(p.path)
+	if f == nil {
+		return
+	}
+	f.order = live
+	c := s.t.chains[p.path]
+	if c == nil {
+		c = s.newChain(p.path, s.t.resource)
+		c.format = p.format
+		c.headers = p.format == cri || p.format == docker
+		for st, name := range [...]string{stdout: "stdout", stderr: "stderr"} {
+			c.setAttrs(stream(st), otlp.Attr("log.iostream", name), otlp.Attr("log.file.path", p.path))
+		}
+		c.setAttrs(noStream, otlp.Attr("log.file.path", p.path))
+		s.t.chains[p.path] = c
+	} else {
+		c.mu.Lock()
+		for i, other := range c.files {
+			other.order = "}" + strconv.Itoa(i) // renamed away: older than the live one
+		}
+		c.mu.Unlock()
+	}
+	s.t.add(c, f)
+	s.enqueue(c, now)
+}
+
+// lookAt sees whether a chain has something to do, and drops what is over.
+func (s *scanner) lookAt(c *chain, now time.Time) {
+	c.mu.Lock()
+	work := false
+	for i, f := range c.files {
+		if err := f.look(); err != nil {
+			s.t.log.Warn("log can't be looked at", "file", f.path, "err", err)
+			continue
+		}
+		switch size, read := f.size.Load(), f.read.Load(); {
+		case size != read && size != f.tried.Load():
+			work = true
+		case i == 0 && (len(c.files) > 1 || f.gone) && now.UnixNano()-f.mtime >= int64(quiet):
+			work = true // to be finished
+		}
+	}
+	// A drained file that grew again is read again, before the later ones.
+	for i := 0; i < len(c.drained); i++ {
+		f := c.drained[i]
+		if f.look() != nil {
+			continue
+		}
+		switch {
+		case f.size.Load() > f.read.Load():
+			c.drained = slices.Delete(c.drained, i, i+1)
+			c.files = slices.Insert(c.files, 0, f)
+			f.drained, work = false, true
+			i--
+		case f.gone && f.frontier >= f.read.Load() && len(c.inflight.list) == 0:
+			f.f.Close()
+			s.t.forget = append(s.t.forget, record{ID: f.id, Gone: true})
+			c.drained = slices.Delete(c.drained, i, i+1)
+			i--
+		}
+	}
+	over := len(c.files) == 0 && len(c.drained) == 0
+	paused := c.pausedUntil > now.UnixNano()
+	c.mu.Unlock()
+	if over {
+		delete(s.t.chains, c.key)
+		return
+	}
+	if work {
+		c.hotUntil = now.Add(hotFor).UnixNano()
+	} else if c.waiting.Load() && c.hotUntil < now.Add(hotFor-partialAge).UnixNano() {
+		work = true // a partial record has waited long enough
+	}
+	if work && !paused {
+		s.enqueue(c, now)
+	}
+}
+
+// enqueue hands c to the workers, unless they have it.
+func (s *scanner) enqueue(c *chain, now time.Time) {
+	c.hotUntil = max(c.hotUntil, now.Add(hotFor).UnixNano())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch c.state {
+	case idle:
+		c.state = queued
+		s.t.ready.push(c)
+	case running:
+		c.again = true
+	}
+}

@@ -1,0 +1,356 @@
+// Package tail follows log files and turns their lines into OTLP log records: container logs
+// as the kubelet keeps them, and plain files.
+//
+// A scanner finds files and watches them grow; workers take lines off them, join partial ones
+// and encode records straight into pooled memory; what is acknowledged moves each file's
+// frontier, and frontiers are saved. The log file is the queue: while the pool is exhausted
+// nobody reads. See [chain] for the life of a byte.
+package tail
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stint/export/otlp"
+)
+
+// saveInterval is how much acknowledged reading a kill may repeat.
+const saveInterval = time.Second
+
+// Tailer follows log files. Make one with New, let it work with Run, end it with Close.
+type Tailer struct {
+	cfg      Config
+	resource []otlp.KeyValue
+	version  string
+	pool     *otlp.Pool
+	out      func(*otlp.Chunk)
+	log      *slog.Logger
+	workers  int
+
+	ready queue
+	stats stats
+	scan  *scanner
+
+	saving sync.Mutex // one save at a time; taken before mu
+	mu     sync.Mutex // guards below; taken before a chain's
+	chains map[string]*chain
+	forget []record // of files that are gone, for the next save
+	store  *store
+	saved  time.Time
+	failed error // of the last save
+}
+
+// Options is what a Tailer works with.
+type Options struct {
+	Config
+	StateDir string          // where offsets are kept
+	Resource []otlp.KeyValue // attributes that every record's resource gets, e.g. k8s.node.name
+	Version  string          // of the instrumentation scope
+	Pool     *otlp.Pool      // memory for records; reading waits for it
+	// Out takes the chunks. It must not block and must settle each of them in the end.
+	Out     func(*otlp.Chunk)
+	Workers int // that read at the same time
+	// OwnPod (namespace/name) is not read: what the agent writes about its reading would come
+	// back to it.
+	OwnPod     string
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // of self-metrics; nil for none
+}
+
+// New opens the saved offsets. State that can't be read or written is no error: it is logged,
+// and lines may be sent again after a restart.
+func New(o Options) (*Tailer, error) {
+	if o.Pool == nil || o.Out == nil {
+		return nil, errors.New("tail: bug: no pool or no output")
+	}
+	t := &Tailer{
+		cfg: o.Config, resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
+		workers: max(o.Workers, 1), chains: map[string]*chain{}, saved: time.Now(),
+	}
+	t.ready.init()
+	st, err := openStore(o.StateDir, o.Log)
+	if err != nil {
+		t.failed = err
+		o.Log.Error("offsets can't be kept; after a restart logs are read again", "state_dir", o.StateDir, "err", err)
+	}
+	t.store = st
+	t.scan = newScanner(t, o.OwnPod)
+	if o.Registerer != nil {
+		t.register(o.Registerer)
+	}
+	return t, nil
+}
+
+// Run reads until ctx ends. What is still unacknowledged then may be settled afterwards; Close
+// saves it.
+func (t *Tailer) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for range t.workers {
+		w := &worker{t: t, buf: make([]byte, readBytes)}
+		wg.Go(func() { w.run(ctx) })
+	}
+	wg.Go(func() { t.saveLoop(ctx) })
+	t.scan.run(ctx)
+	t.ready.stop()
+	wg.Wait()
+	return nil
+}
+
+// Close saves the offsets a last time and closes all files. Call it when the chunks are settled.
+func (t *Tailer) Close() error {
+	err := t.save()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.chains {
+		for _, f := range slices.Concat(c.files, c.drained) {
+			f.f.Close()
+		}
+	}
+	clear(t.chains)
+	t.store.close()
+	return err
+}
+
+func (t *Tailer) saveLoop(ctx context.Context) {
+	tick := time.NewTicker(saveInterval)
+	defer tick.Stop()
+	hour := time.NewTicker(time.Hour)
+	defer hour.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := t.save(); err != nil {
+				t.log.Warn("offsets could not be saved; after a restart lines may be sent twice", "err", err)
+			}
+		case <-hour.C:
+			t.saving.Lock()
+			t.mu.Lock()
+			open := map[uint64]bool{}
+			for _, c := range t.chains {
+				c.mu.Lock()
+				for _, f := range slices.Concat(c.files, c.drained) {
+					open[f.id] = true
+				}
+				c.mu.Unlock()
+			}
+			t.store.sweep(open)
+			t.mu.Unlock()
+			t.saving.Unlock()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// save writes the frontiers that moved. The disk is waited for without t.mu.
+func (t *Tailer) save() error {
+	t.saving.Lock()
+	defer t.saving.Unlock()
+	t.mu.Lock()
+	records := t.forget
+	t.forget = nil
+	for _, c := range t.chains {
+		c.mu.Lock()
+		if c.dirty {
+			c.dirty = false
+			for _, f := range slices.Concat(c.files, c.drained) {
+				if f.frontier != f.saved {
+					f.identify()
+					f.saved = f.frontier
+					records = append(records, f.record(f.frontier))
+				}
+			}
+		}
+		c.mu.Unlock()
+	}
+	write := t.store.prepare(records)
+	t.mu.Unlock()
+
+	err := write()
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed = err; err == nil {
+		t.saved = time.Now()
+	}
+	return err
+}
+
+// add puts a file that was found into its chain, at the offset where it was left. Needs t.mu.
+func (t *Tailer) add(c *chain, f *file) {
+	from := int64(0)
+	if r, ok := t.store.claim(f); ok {
+		f.id, f.saved, from = r.ID, r.Frontier, r.Frontier
+		f.headLen, f.headHash = r.HeadLen, r.HeadHash
+	} else {
+		f.id = t.store.newID()
+		if t.store.fresh && t.cfg.StartAt == "end" && !t.scan.started {
+			from = f.size.Load()
+		}
+	}
+	f.identify()
+	f.frontier = from
+	f.read.Store(from)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files = append(c.files, f)
+	slices.SortStableFunc(c.files, func(a, b *file) int {
+		if a.order < b.order {
+			return -1
+		} else if a.order > b.order {
+			return 1
+		}
+		return 0
+	})
+	c.dirty = true
+}
+
+// stats are the tailer's counters.
+type stats struct {
+	read, delivered, dropped      atomic.Int64 // records
+	bytes                         atomic.Int64 // taken off files
+	malformed, truncated          atomic.Int64 // records
+	unfinished                    atomic.Int64 // partial records sent without their end
+	rotations, truncations        atomic.Int64 // files
+	panics, openErrors, overflows atomic.Int64
+	lost                          atomic.Int64 // bytes that vanished unread
+}
+
+// Counts is where the records are.
+type Counts struct {
+	Read      int64 `json:"read"`      // records taken off files
+	Delivered int64 `json:"delivered"` // of them acknowledged
+	Dropped   int64 `json:"dropped"`   // of them refused for good by a destination
+	InFlight  int64 `json:"in_flight"` // of them neither yet
+	Bytes     int64 `json:"bytes"`     // taken off files
+}
+
+// Counts reads the counters; cheap.
+func (t *Tailer) Counts() Counts {
+	s := &t.stats
+	c := Counts{Delivered: s.delivered.Load(), Dropped: s.dropped.Load(), Bytes: s.bytes.Load()}
+	c.Read = s.read.Load() // after the others, so that it never is less than they are
+	c.InFlight = c.Read - c.Delivered - c.Dropped
+	return c
+}
+
+// LastLook is when all logs were last looked at; zero before the first time.
+func (t *Tailer) LastLook() time.Time {
+	if ns := t.scan.looked.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}
+
+// Status is what the tailer tells of itself.
+type Status struct {
+	Counts
+	Malformed   int64     `json:"malformed"`
+	Truncated   int64     `json:"truncated"`
+	Unfinished  int64     `json:"unfinished"`
+	Rotations   int64     `json:"rotations"`
+	Truncations int64     `json:"truncations"`
+	LostBytes   int64     `json:"lost_bytes"`
+	OpenErrors  int64     `json:"open_errors"`
+	Panics      int64     `json:"panics"`
+	Overflows   int64     `json:"watch_overflows"`
+	Watching    bool      `json:"watching"` // false: sweeps only
+	Logs        int       `json:"logs"`
+	OpenFiles   int       `json:"open_files"`
+	BehindBytes int64     `json:"behind_bytes"` // written and not yet read
+	Unsettled   int64     `json:"unsettled_bytes"`
+	BehindSecs  float64   `json:"behind_seconds"` // since the log furthest behind was last read to its end
+	Behind      []Behind  `json:"furthest_behind"`
+	Saved       time.Time `json:"offsets_saved"`
+	SaveError   string    `json:"offsets_error,omitempty"`
+}
+
+// Behind is one log that is not read to its end.
+type Behind struct {
+	Log   string `json:"log"`
+	Bytes int64  `json:"bytes"`
+}
+
+// maxBehind logs are listed.
+const maxBehind = 10
+
+// Status takes stock.
+func (t *Tailer) Status() Status {
+	s := &t.stats
+	st := Status{
+		Counts: t.Counts(), Malformed: s.malformed.Load(), Truncated: s.truncated.Load(), Unfinished: s.unfinished.Load(),
+		Rotations: s.rotations.Load(), Truncations: s.truncations.Load(), LostBytes: s.lost.Load(),
+		OpenErrors: s.openErrors.Load(), Panics: s.panics.Load(), Overflows: s.overflows.Load(),
+		Watching: t.scan.watching.Load(),
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st.Logs, st.Saved = len(t.chains), t.saved
+	if t.failed != nil {
+		st.SaveError = t.failed.Error()
+	}
+	for _, c := range t.chains {
+		behind := int64(0)
+		c.mu.Lock()
+		st.OpenFiles += len(c.files) + len(c.drained)
+		for _, f := range c.files {
+			behind += max(f.size.Load()-f.read.Load(), 0)
+			st.Unsettled += max(f.read.Load()-f.frontier, 0)
+		}
+		c.mu.Unlock()
+		st.BehindBytes += behind
+		if behind > 0 {
+			st.BehindSecs = max(st.BehindSecs, time.Since(time.Unix(0, c.caughtUp.Load())).Seconds())
+			st.Behind = append(st.Behind, Behind{c.key, behind})
+		}
+	}
+	slices.SortFunc(st.Behind, func(a, b Behind) int { return int(b.Bytes - a.Bytes) })
+	st.Behind = st.Behind[:min(len(st.Behind), maxBehind)]
+	return st
+}
+
+// queue holds the chains that have something to read, each at most once.
+type queue struct {
+	mu      sync.Mutex
+	cond    sync.Cond
+	list    []*chain
+	stopped bool
+}
+
+func (q *queue) init() { q.cond.L = &q.mu }
+
+func (q *queue) push(c *chain) {
+	q.mu.Lock()
+	q.list = append(q.list, c)
+	q.mu.Unlock()
+	q.cond.Signal()
+}
+
+// pop waits for a chain; nil means the end.
+func (q *queue) pop(ctx context.Context) *chain {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.list) == 0 && !q.stopped {
+		q.cond.Wait()
+	}
+	if q.stopped || ctx.Err() != nil {
+		return nil
+	}
+	c := q.list[0]
+	q.list = slices.Delete(q.list, 0, 1)
+	return c
+}
+
+func (q *queue) stop() {
+	q.mu.Lock()
+	q.stopped = true
+	q.mu.Unlock()
+	q.cond.Broadcast()
+}
