@@ -73,7 +73,7 @@ func sample(t *testing.T) Config {
 	c.Exporters["otlphttp/prometheus"].(*export.OTLPHTTP).MetricsEndpoint = "http://prometheus:9090/api/v1/otlp/v1/metrics"
 	c.Pipelines = export.Pipelines{
 		"logs":    {Sources: []string{"tail"}, Exporters: []string{"otlp"}},
-		"metrics": {Sources: []string{"host"}, Exporters: []string{"otlp", "otlphttp/prometheus"}},
+		"metrics": {Sources: Sources()["metrics"], Exporters: []string{"otlp", "otlphttp/prometheus"}},
 	}
 	return c
 }

@@ -33,8 +33,8 @@ func TestExportersFromOTEL(t *testing.T) {
 	}
 	to := func(name string) export.Pipelines {
 		return export.Pipelines{
-			"logs":    {Sources: []string{"tail"}, Exporters: []string{name}},
-			"metrics": {Sources: []string{"host"}, Exporters: []string{name}},
+			"logs":    {Sources: Sources()["logs"], Exporters: []string{name}},
+			"metrics": {Sources: Sources()["metrics"], Exporters: []string{name}},
 		}
 	}
 
@@ -70,20 +70,20 @@ func TestExportersFromOTEL(t *testing.T) {
 			env:  []string{"ENDPOINT=c:4317", "LOGS_ENDPOINT=l:4317"},
 			want: export.Exporters{"otlp": otlp("c:4317", nil), "otlp/logs": otlp("l:4317", nil)},
 			pipelines: export.Pipelines{
-				"logs":    {Sources: []string{"tail"}, Exporters: []string{"otlp/logs"}},
-				"metrics": {Sources: []string{"host"}, Exporters: []string{"otlp"}},
+				"logs":    {Sources: Sources()["logs"], Exporters: []string{"otlp/logs"}},
+				"metrics": {Sources: Sources()["metrics"], Exporters: []string{"otlp"}},
 			}},
 		"a gRPC address for each signal leaves nothing for the common one": {
 			env:  []string{"ENDPOINT=c:4317", "LOGS_ENDPOINT=l:4317", "METRICS_ENDPOINT=m:4317"},
 			want: export.Exporters{"otlp/metrics": otlp("m:4317", nil), "otlp/logs": otlp("l:4317", nil)},
 			pipelines: export.Pipelines{
-				"logs":    {Sources: []string{"tail"}, Exporters: []string{"otlp/logs"}},
-				"metrics": {Sources: []string{"host"}, Exporters: []string{"otlp/metrics"}},
+				"logs":    {Sources: Sources()["logs"], Exporters: []string{"otlp/logs"}},
+				"metrics": {Sources: Sources()["metrics"], Exporters: []string{"otlp/metrics"}},
 			}},
 		"a gRPC address for metrics alone": {
 			env:       []string{"METRICS_ENDPOINT=m:4317"},
 			want:      export.Exporters{"otlp/metrics": otlp("m:4317", nil)},
-			pipelines: export.Pipelines{"metrics": {Sources: []string{"host"}, Exporters: []string{"otlp/metrics"}}}},
+			pipelines: export.Pipelines{"metrics": {Sources: Sources()["metrics"], Exporters: []string{"otlp/metrics"}}}},
 		"the file's exporters win": {
 			text: "exporters: {debug: }", env: []string{"ENDPOINT=http://c:4318"},
 			want: export.Exporters{"debug": &export.Debug{Verbosity: "basic"}}, pipelines: to("debug"), note: true},

@@ -18,6 +18,7 @@ type batch struct {
 
 	whole *request // the same for all destinations that speak OTLP
 
+	lane    *lane
 	left    atomic.Int32
 	dropped atomic.Bool // by a destination
 	aborted atomic.Bool // the process stopped before an answer
@@ -42,6 +43,7 @@ func (b *batch) done(o otlp.Outcome) {
 	default:
 		o = otlp.Delivered
 	}
+	b.lane.pending.Add(-1)
 	for _, c := range b.chunks {
 		c.Settle(o)
 	}
@@ -61,6 +63,8 @@ type lane struct {
 	cfg    Batch
 	signal otlp.Signal
 	queues []*queue // one a destination
+
+	pending atomic.Int32 // batches that were sealed and are not done
 
 	mu     sync.Mutex
 	open   *batch
@@ -103,18 +107,19 @@ func (l *lane) expire(b *batch) {
 	}
 }
 
-// flush closes the open batch, if there is one.
-func (l *lane) flush() {
+// flush closes the open batch, if there is one; with idle only when no other batch of the
+// lane is under way, whose end will free memory as well.
+func (l *lane) flush(idle bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open != nil {
+	if l.open != nil && !(idle && l.pending.Load() > 0) {
 		l.seal()
 	}
 }
 
 // close flushes and takes nothing more.
 func (l *lane) close() {
-	l.flush()
+	l.flush(false)
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
@@ -130,7 +135,9 @@ func (l *lane) seal() {
 	l.timer.Stop()
 	b.whole = newRequest(b.signal, b.chunks)
 	b.whole.buffers() // here and not in several senders at once
+	b.lane = l
 	b.left.Store(int32(len(l.queues)))
+	l.pending.Add(1)
 	for _, q := range l.queues {
 		q.push(b)
 	}

@@ -273,7 +273,7 @@ func (Pipelines) Kinds() []string { return []string{"logs", "metrics"} }
 
 // Pipeline is one path from sources to exporters.
 type Pipeline struct {
-	Sources   []string `yaml:"sources" doc:"where records come from; logs: tail; metrics: host"`
+	Sources   []string `yaml:"sources" doc:"where records come from; logs: tail; metrics: host, self"`
 	Exporters []string `yaml:"exporters" doc:"names under exporters that get every record"`
 }
 

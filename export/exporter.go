@@ -157,10 +157,11 @@ func (e *Exporting) Run(ctx context.Context) error {
 	return nil
 }
 
-// Flush closes all open batches: somebody waits for memory, or for an answer.
+// Flush closes the open batches of lanes that have nothing else under way: somebody waits for
+// memory, which only these would hold on to.
 func (e *Exporting) Flush() {
 	for _, l := range e.lanes {
-		l.flush()
+		l.flush(true)
 	}
 }
 

@@ -47,6 +47,7 @@ type chain struct {
 	state    runState
 	again    bool // data came while running
 	lastSeq  uint64
+	renames  int // live files that were renamed away
 	inflight spans
 	dirty    bool // a frontier moved since the last save
 	// pausedUntil (ns) keeps the chain from being run after a panic.

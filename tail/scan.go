@@ -3,12 +3,14 @@ package tail
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -271,60 +273,93 @@ func (s *scanner) excluded(d *dir) bool {
 	})
 }
 
+// generation is a log file found in a container's directory.
+type generation struct {
+	path    string
+	restart int
+	order   string // as in file
+}
+
 // readLogs opens the logs of a container that are new and learns the new names of the others.
+// Older generations come first, and reading starts when all are there: it must not begin with
+// a later one.
 func (s *scanner) readLogs(d *dir, entries []fs.DirEntry) {
 	d.links = d.links[:0]
 	d.chains = slices.DeleteFunc(d.chains, func(c *chain) bool { return s.t.chains[c.key] != c })
+	var found []generation
 	for _, e := range entries {
 		restart, stamp, gz, ok := parseLogName(e.Name())
 		if !ok || gz {
 			continue
 		}
-		path := filepath.Join(d.path, e.Name())
-		order := stamp
+		g := generation{filepath.Join(d.path, e.Name()), restart, stamp}
 		if stamp == "" {
-			order = live
-		}
-		if e.Type()&fs.ModeSymlink != 0 {
-			d.links = append(d.links, path)
-		}
-		var st unix.Stat_t
-		if err := unix.Stat(path, &st); err != nil {
-			d.unsure = d.unsure || errors.Is(err, fs.ErrNotExist) && e.Type()&fs.ModeSymlink == 0 // renamed just now
-			continue
-		}
-		key := d.path + "/" + strconv.Itoa(restart)
-		c := s.t.chains[key]
-		if c != nil {
-			if f := c.find(uint64(st.Dev), st.Ino); f != nil {
-				c.mu.Lock()
-				f.path, f.order = path, order
-				c.mu.Unlock()
-				continue
+			g.order = live
+			if e.Type()&fs.ModeSymlink != 0 {
+				d.links = append(d.links, g.path)
 			}
 		}
-		f := s.open(path)
-		if f == nil {
-			d.unsure = true // unreadable, or renamed just now
-			continue
+		found = append(found, g)
+	}
+	slices.SortFunc(found, func(a, b generation) int { return strings.Compare(a.order, b.order) })
+	var grown []*chain
+	for _, g := range found {
+		c := s.generation(d, g)
+		if c != nil && !slices.Contains(grown, c) {
+			grown = append(grown, c)
 		}
-		f.order = order
-		if c == nil {
-			c = s.containerChain(d, key, restart)
-			s.t.chains[key] = c
-			d.chains = append(d.chains, c)
-		} else {
-			// The live file that was there before has another name now, or none.
-			c.mu.Lock()
-			for _, other := range c.files {
-				if order == live && other.order == live {
-					other.order = "}" // after every stamp, before the live file
-				}
-			}
-			c.mu.Unlock()
-		}
-		s.t.add(c, f)
+	}
+	for _, c := range grown {
 		s.enqueue(c, time.Now())
+	}
+}
+
+// generation takes one log file in; it returns its chain if the file is new.
+func (s *scanner) generation(d *dir, g generation) *chain {
+	var st unix.Stat_t
+	if err := unix.Stat(g.path, &st); err != nil {
+		if !slices.Contains(d.links, g.path) { // a dangling link is usual, a name that is gone was renamed just now
+			d.unsure = true
+		}
+		return nil
+	}
+	key := d.path + "/" + strconv.Itoa(g.restart)
+	c := s.t.chains[key]
+	if c != nil {
+		if f := c.find(uint64(st.Dev), st.Ino); f != nil {
+			c.mu.Lock()
+			f.path, f.order = g.path, g.order
+			c.mu.Unlock()
+			return nil
+		}
+	}
+	f := s.open(g.path)
+	if f == nil {
+		d.unsure = true // unreadable, or renamed just now
+		return nil
+	}
+	f.order = g.order
+	if c == nil {
+		c = s.containerChain(d, key, g.restart)
+		s.t.chains[key] = c
+		d.chains = append(d.chains, c)
+	} else if g.order == live {
+		c.renamedAway()
+	}
+	s.t.add(c, f)
+	return c
+}
+
+// renamedAway says that the live file of before is not it any more, whatever its name is now:
+// it is newer than all that have a stamp and older than the new live file.
+func (c *chain) renamedAway() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.files {
+		if f.order == live {
+			c.renames++
+			f.order = fmt.Sprintf("}%08d", c.renames)
+		}
 	}
 }
 
@@ -450,11 +485,7 @@ func (s *scanner) plainGeneration(p *plainFile, st *unix.Stat_t, now time.Time) 
 		c.setAttrs(noStream, otlp.Attr("log.file.path", p.path))
 		s.t.chains[p.path] = c
 	} else {
-		c.mu.Lock()
-		for i, other := range c.files {
-			other.order = "}" + strconv.Itoa(i) // renamed away: older than the live one
-		}
-		c.mu.Unlock()
+		c.renamedAway()
 	}
 	s.t.add(c, f)
 	s.enqueue(c, now)

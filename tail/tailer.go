@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -201,14 +202,7 @@ func (t *Tailer) add(c *chain, f *file) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.files = append(c.files, f)
-	slices.SortStableFunc(c.files, func(a, b *file) int {
-		if a.order < b.order {
-			return -1
-		} else if a.order > b.order {
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(c.files, func(a, b *file) int { return strings.Compare(a.order, b.order) })
 	c.dirty = true
 }
 

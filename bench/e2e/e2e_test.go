@@ -56,14 +56,16 @@ state_dir: %s
 admin: {listen: "%s"}
 health: {listen: "%s"}
 tail: {containers: {root: %s}, files: []}
-scrape: {interval: 1s, host: {enabled: true}}
+scrape: {interval: 1s, host: {enabled: true, network: {exclude: []}}} # lo is left out else
 batch: {timeout: 500ms}
 exporters: {%s}
 `, filepath.Join(dir, "state"), freeAddress(t), freeAddress(t), pods, exporter))
 
+	// A file stays uncompressed for 2 s or more, where the kubelet's take 20 s:
+	// the agent finds new files of a container within one.
 	writer, err := workload.New(workload.Config{
-		Root: pods, Containers: 3, Lines: 4000, LinesPerSecond: 2000,
-		RotateBytes: 64 << 10, KeepFiles: 1000, RotateEvery: 250 * time.Millisecond,
+		Root: pods, Containers: 3, Lines: 9000, LinesPerSecond: 1500,
+		RotateBytes: 64 << 10, KeepFiles: 1000, RotateEvery: time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)

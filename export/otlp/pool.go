@@ -43,14 +43,12 @@ func NewPool(limit int64, starved func()) *Pool {
 // Get waits for a slab with room for at least size bytes. A slab larger than the whole limit
 // is handed out when nothing else is, so that a single large record can pass.
 func (p *Pool) Get(ctx context.Context, size int) (*Slab, error) {
-	told := false
 	for {
 		s, freed := p.try(size)
 		if s != nil {
 			return s, nil
 		}
-		if !told && p.starved != nil {
-			told = true
+		if p.starved != nil {
 			p.starved()
 		}
 		select {

@@ -17,6 +17,7 @@ const (
 	networkErrors
 	networkUp
 	networkSpeed
+	networkBondMembers
 	networkSockets
 	networkSocketMemory
 	networkConntrackCount
@@ -66,6 +67,13 @@ var networkMetrics = []Metric{
 		Source:     "/sys/class/net/<ifname>/speed",
 		When:       "the interface has a link with a speed",
 	},
+	networkBondMembers: {
+		Metric: otlp.Metric{Name: "system.network.bond.member.count", Unit: "{interface}", Instrument: otlp.UpDown,
+			Description: "Interfaces that are part of the bond, and those of them that have a link."},
+		Attributes: networkInterface + "; system.network.bond.member.state=configured|active",
+		Source:     "/sys/class/net/<ifname>/bonding/slaves, /sys/class/net/<member>/bonding_slave/mii_status",
+		When:       "the interface is a bond",
+	},
 	networkSockets: {
 		Metric: otlp.Metric{Name: "system.network.socket.count", Unit: "{socket}", Instrument: otlp.UpDown,
 			Description: "Sockets by state, and reassembly queues under the transport frag. Without network.type: of both IPv4 and IPv6; the transport all has those of every kind."},
@@ -104,6 +112,8 @@ type network struct {
 	interfaces table[netInterface]
 	prev       uint64 // time of the last scrape of dev
 	small      []byte // for reading attributes in /sys
+	members    [4 << 10]byte
+	path       []byte
 
 	sockets                 sockets
 	conntrack, conntrackMax file
@@ -120,6 +130,7 @@ type netInterface struct {
 	up               uint64
 	hasState         bool
 	bytesPerSecond   uint64 // 0 = unknown
+	bond             bond
 
 	attrs, receive, transmit []byte
 }
@@ -209,6 +220,11 @@ func (s *network) appear(n *netInterface, name string) {
 	n.receive = attributes(ifname, otlp.Attr("network.io.direction", "receive"))
 	n.transmit = attributes(ifname, otlp.Attr("network.io.direction", "transmit"))
 	n.operstate, n.speed = cstring(dir+"/operstate"), cstring(dir+"/speed")
+	if exists(dir + "/bonding/slaves") {
+		n.bond.slaves = cstring(dir + "/bonding/slaves")
+		n.bond.attrs.configured = attributes(ifname, otlp.Attr("system.network.bond.member.state", "configured"))
+		n.bond.attrs.active = attributes(ifname, otlp.Attr("system.network.bond.member.state", "active"))
+	}
 }
 
 // isVeth tells whether an interface is one end of a pair, whatever its name: the other end is
@@ -234,7 +250,7 @@ func isVeth(dir string) bool {
 	return err == nil
 }
 
-// ask reads the state and speed of an interface.
+// ask reads the state and speed of an interface, and the members of a bond.
 func (s *network) ask(n *netInterface) {
 	b, errno := readSmall(n.operstate, s.small)
 	state, _ := field(b)
@@ -247,11 +263,14 @@ func (s *network) ask(n *netInterface) {
 	if mbits, _, ok := number(b); errno == 0 && ok && mbits < math.MaxUint32 { // which is -1 on old kernels
 		n.bytesPerSecond = mbits * 125000
 	}
+	if n.bond.slaves != nil {
+		n.bond.ask(s)
+	}
 }
 
 func (s *network) points(p *points) {
 	boot := p.start
-	for metric := networkIO; metric <= networkSpeed; metric++ {
+	for metric := networkIO; metric <= networkBondMembers; metric++ {
 		for _, n := range s.interfaces.list {
 			if !n.skip {
 				p.start = n.start
@@ -284,6 +303,11 @@ func (n *netInterface) point(p *points, metric int) {
 	case networkSpeed:
 		if n.bytesPerSecond > 0 {
 			p.int(metric, n.attrs, n.bytesPerSecond)
+		}
+	case networkBondMembers:
+		if n.bond.known {
+			p.int(metric, n.bond.attrs.configured, n.bond.configured)
+			p.int(metric, n.bond.attrs.active, n.bond.active)
 		}
 	}
 }
