@@ -208,7 +208,7 @@ func (c *Config) Check() error {
 	if m.LimitMiB < 0 || m.LimitMiB > 0 && m.LimitMiB < 16 || m.LimitMiB > 1<<20 {
 		fault("memory_limiter.limit_mib: %d is out of range; give 16 to 1048576, or 0 for the cgroup's limit", m.LimitMiB)
 	}
-	errs = append(errs, c.Exporters.Check(c.Batch), c.Pipelines.Check(c.Exporters, Sources()))
+	errs = append(errs, c.Exporters.Check(), c.Pipelines.Check(c.Exporters, Sources()))
 	if c.DrainTimeout < 0 || c.DrainTimeout > 10*time.Minute {
 		fault("drain_timeout: %v is out of range; give 0s to 10m", c.DrainTimeout)
 	}

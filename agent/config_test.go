@@ -161,10 +161,9 @@ func TestCheckFaults(t *testing.T) {
 			`1:54: exporters.otlp.headers."a b": "a b" is not a header name; use letters, digits and -`,
 			`1:65: exporters.otlp.headers.grpc-x: gRPC keeps names that begin with grpc- for itself; use another name`,
 			`1:71: exporters.otlp.headers.z: the value holds a line break or control character; remove it`}},
-		"times and queues": {text: "exporters: {otlp: {endpoint: 'a:1', timeout: 1h, retry_on_failure: {initial_interval: 1m}, sending_queue: {queue_bytes: 1048576}}}", want: []string{
+		"times out of range": {text: "exporters: {otlp: {endpoint: 'a:1', timeout: 1h, retry_on_failure: {initial_interval: 1m}}}", want: []string{
 			`1:46: exporters.otlp.timeout: 1h is out of range; give 100ms to 10m`,
-			`1:50: exporters.otlp.retry_on_failure.max_interval: 30s is under initial_interval (1m); give at least that`,
-			`1:121: exporters.otlp.sending_queue.queue_bytes: 1048576 has no room for one batch of batch.send_batch_max_bytes (4194304); give at least that`}},
+			`1:50: exporters.otlp.retry_on_failure.max_interval: 30s is under initial_interval (1m); give at least that`}},
 		"an unknown type of exporter": {text: "exporters: {otpl: {endpoint: 'a:1'}, otlp/: {}}", want: []string{
 			`1:13: exporters.otpl: there is no exporter of type "otpl"; write TYPE or TYPE/NAME with TYPE one of otlp, otlphttp, debug`,
 			`1:38: exporters.otlp/: "otlp/" has no name after the slash; write otlp or otlp/NAME`}},

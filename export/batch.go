@@ -14,7 +14,7 @@ type batch struct {
 	signal  otlp.Signal
 	chunks  []*otlp.Chunk
 	records int
-	bytes   int // at most what the request will have
+	bytes   int // no less than the request will have
 
 	whole *request // the same for all destinations that speak OTLP
 
@@ -49,8 +49,7 @@ func (b *batch) done(o otlp.Outcome) {
 	}
 }
 
-// lend is called after an attempt that was not accepted: its transport may not be done with
-// the bytes yet.
+// lend keeps the batch's memory from being used again: a transport still reads it.
 func (b *batch) lend() {
 	for _, c := range b.chunks {
 		c.Lend()
@@ -66,10 +65,11 @@ type lane struct {
 
 	pending atomic.Int32 // batches that were sealed and are not done
 
-	mu     sync.Mutex
-	open   *batch
-	timer  *time.Timer
-	closed bool
+	mu      sync.Mutex // guards everything below
+	open    *batch
+	timer   *time.Timer
+	starved bool // somebody waits for memory; the open batch is sealed once nothing is under way
+	closed  bool
 }
 
 // add appends a chunk to the open batch and closes that when it is full.
@@ -107,20 +107,34 @@ func (l *lane) expire(b *batch) {
 	}
 }
 
-// flush closes the open batch, if there is one; with idle only when no other batch of the
-// lane is under way, whose end will free memory as well.
-func (l *lane) flush(idle bool) {
+// flush closes the open batch when somebody waits for memory: at once if it is all that the
+// lane holds, else as soon as what is under way has ended without freeing enough.
+func (l *lane) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open != nil && !(idle && l.pending.Load() > 0) {
+	if l.open == nil {
+		return
+	}
+	if l.starved = l.pending.Load() > 0; !l.starved {
 		l.seal()
 	}
 }
 
-// close flushes and takes nothing more.
-func (l *lane) close() {
-	l.flush(false)
+// ended is called after a batch of the lane is done.
+func (l *lane) ended() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.starved && l.pending.Load() == 0 {
+		l.seal()
+	}
+}
+
+// close seals the open batch and takes nothing more.
+func (l *lane) close() {
+	l.mu.Lock()
+	if l.open != nil {
+		l.seal()
+	}
 	l.closed = true
 	l.mu.Unlock()
 	for _, q := range l.queues {
@@ -128,10 +142,18 @@ func (l *lane) close() {
 	}
 }
 
+// abort closes the lane and settles what no sender will take any more.
+func (l *lane) abort() {
+	l.close()
+	for _, q := range l.queues {
+		q.abort()
+	}
+}
+
 // seal hands the open batch to the destinations. Needs l.mu, which keeps batches in order.
 func (l *lane) seal() {
 	b := l.open
-	l.open = nil
+	l.open, l.starved = nil, false
 	l.timer.Stop()
 	b.whole = newRequest(b.signal, b.chunks)
 	b.whole.buffers() // here and not in several senders at once
@@ -145,19 +167,19 @@ func (l *lane) seal() {
 
 // queue is what waits for one lane of one destination, in order.
 type queue struct {
-	out    *out
-	limit  int64       // bytes; 0 = as much as there is: the pool is the bound
-	onDrop func(n int) // called with the records of a batch that had to make room
+	out   *out
+	limit int64 // bytes; 0 = as much as there is: the pool is the bound
 
-	mu     sync.Mutex
+	wake chan struct{} // of capacity 1
+
+	mu     sync.Mutex // guards everything below
 	list   []*batch
 	bytes  int64
 	closed bool
-	wake   chan struct{} // of capacity 1
 }
 
-func newQueue(limit int64, onDrop func(int)) *queue {
-	return &queue{limit: limit, onDrop: onDrop, wake: make(chan struct{}, 1)}
+func newQueue(o *out, limit int64) *queue {
+	return &queue{out: o, limit: limit, wake: make(chan struct{}, 1)}
 }
 
 // push appends b. Over the limit the oldest go: what is newest says most about the machine.
@@ -175,7 +197,7 @@ func (q *queue) push(b *batch) {
 	q.mu.Unlock()
 	q.signal()
 	for _, b := range gone {
-		q.onDrop(b.records)
+		q.out.drop(b.signal, queueFull, b.records, nil)
 		b.done(otlp.Dropped)
 	}
 }
@@ -219,7 +241,7 @@ func (q *queue) pop(stop <-chan struct{}) *batch {
 	}
 }
 
-// abort settles what is left when the process can't wait any longer.
+// abort settles what is left.
 func (q *queue) abort() {
 	q.mu.Lock()
 	list := q.list

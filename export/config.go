@@ -25,13 +25,16 @@ func BatchDefaults() Batch {
 	return Batch{SendBatchSize: 10_000, SendBatchMaxBytes: 4 << 20, Timeout: 5 * time.Second}
 }
 
+// maxBatchBytes is the largest batch that can be configured.
+const maxBatchBytes = 64 << 20
+
 // Check reports every fault at once, each under its YAML path.
 func (b Batch) Check() error {
 	var errs []error
 	if b.SendBatchSize < 1 || b.SendBatchSize > 1_000_000 {
 		errs = append(errs, fmt.Errorf("batch.send_batch_size: %d is out of range; give 1 to 1000000", b.SendBatchSize))
 	}
-	if b.SendBatchMaxBytes < 64<<10 || b.SendBatchMaxBytes > 64<<20 {
+	if b.SendBatchMaxBytes < 64<<10 || b.SendBatchMaxBytes > maxBatchBytes {
 		errs = append(errs, fmt.Errorf("batch.send_batch_max_bytes: %d is out of range; give 65536 to 67108864", b.SendBatchMaxBytes))
 	}
 	return errors.Join(append(errs, span("batch.timeout", b.Timeout, 10*time.Millisecond, 10*time.Minute))...)
@@ -40,7 +43,7 @@ func (b Batch) Check() error {
 // Exporter is the configuration of one destination: *OTLP, *OTLPHTTP or *Debug.
 type Exporter interface {
 	Takes(signal string) bool // whether it can be given records of this signal
-	check(path string, b Batch) []error
+	check(path string) []error
 }
 
 // Exporters are the destinations by name: a type, or type/name where there are several of a type.
@@ -55,24 +58,23 @@ func (e Exporters) NewValue(name string) (any, error) {
 	if named && rest == "" {
 		return nil, fmt.Errorf("%q has no name after the slash; write %s or %s/NAME", name, kind, kind)
 	}
-	queue := Queue{QueueBytes: 64 << 20} // 16 full batches: half a minute of 500 KB/s at 4 MiB each
 	retry := Retry{InitialInterval: time.Second, MaxInterval: 30 * time.Second}
 	switch kind {
 	case "otlp":
-		return &OTLP{Compression: "gzip", Timeout: 10 * time.Second, RetryOnFailure: retry, SendingQueue: queue}, nil
+		return &OTLP{Compression: "gzip", Timeout: 10 * time.Second, RetryOnFailure: retry}, nil
 	case "otlphttp":
-		return &OTLPHTTP{Compression: "gzip", Timeout: 30 * time.Second, RetryOnFailure: retry, SendingQueue: queue}, nil
+		return &OTLPHTTP{Compression: "gzip", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
 	case "debug":
 		return &Debug{Verbosity: "basic"}, nil
 	}
 	return nil, fmt.Errorf("there is no exporter of type %q; write TYPE or TYPE/NAME with TYPE one of %s", kind, strings.Join(e.Kinds(), ", "))
 }
 
-// Check reports every fault at once, each under its YAML path. b is what destinations must be able to queue.
-func (e Exporters) Check(b Batch) error {
+// Check reports every fault at once, each under its YAML path.
+func (e Exporters) Check() error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(e)) {
-		errs = append(errs, e[name].check(join("exporters", name), b)...)
+		errs = append(errs, e[name].check(join("exporters", name))...)
 	}
 	return errors.Join(errs...)
 }
@@ -85,7 +87,6 @@ type OTLP struct {
 	Headers        map[string]Secret `yaml:"headers" doc:"metadata sent with each request; values are never shown"`
 	Timeout        time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again; 100ms to 10m"`
 	RetryOnFailure Retry             `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
-	SendingQueue   Queue             `yaml:"sending_queue" doc:"batches that wait for this destination"`
 }
 
 // Takes: every signal.
@@ -102,7 +103,7 @@ func (o *OTLP) Target() (hostport string, plain bool) {
 	return o.Endpoint, o.TLS.Insecure
 }
 
-func (o *OTLP) check(path string, b Batch) []error {
+func (o *OTLP) check(path string) []error {
 	var errs []error
 	target, plain := o.Target()
 	switch _, err := splitHostPort(target); {
@@ -123,7 +124,7 @@ func (o *OTLP) check(path string, b Batch) []error {
 			errs = append(errs, fmt.Errorf("%s: gRPC keeps names that begin with grpc- for itself; use another name", join(path+".headers", name)))
 		}
 	}
-	return append(errs, common(path, o.Timeout, o.RetryOnFailure, o.SendingQueue, b)...)
+	return append(errs, common(path, o.Timeout, o.RetryOnFailure)...)
 }
 
 // OTLPHTTP is a destination that speaks OTLP over HTTP with protobuf bodies.
@@ -136,7 +137,6 @@ type OTLPHTTP struct {
 	Headers         map[string]Secret `yaml:"headers" doc:"HTTP headers sent with each request; values are never shown"`
 	Timeout         time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again; 100ms to 10m"`
 	RetryOnFailure  Retry             `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
-	SendingQueue    Queue             `yaml:"sending_queue" doc:"batches that wait for this destination"`
 }
 
 // Takes: the signals that have a URL.
@@ -157,7 +157,7 @@ func (o *OTLPHTTP) URL(signal string) string {
 	return strings.TrimSuffix(o.Endpoint, "/") + "/v1/" + signal
 }
 
-func (o *OTLPHTTP) check(path string, b Batch) []error {
+func (o *OTLPHTTP) check(path string) []error {
 	var errs []error
 	if o.Endpoint == "" && o.LogsEndpoint == "" && o.MetricsEndpoint == "" {
 		errs = append(errs, fmt.Errorf("%s.endpoint: missing; give the receiver's URL, e.g. http://collector:4318", path))
@@ -187,7 +187,7 @@ func (o *OTLPHTTP) check(path string, b Batch) []error {
 	}
 	errs = append(errs, o.TLS.check(path+".tls")...)
 	errs = append(errs, checkHeaders(path+".headers", o.Headers)...)
-	return append(errs, common(path, o.Timeout, o.RetryOnFailure, o.SendingQueue, b)...)
+	return append(errs, common(path, o.Timeout, o.RetryOnFailure)...)
 }
 
 // Debug is a destination that writes what it is given to standard error, for looking at.
@@ -198,7 +198,7 @@ type Debug struct {
 // Takes: every signal.
 func (d *Debug) Takes(string) bool { return true }
 
-func (d *Debug) check(string, Batch) []error { return nil }
+func (d *Debug) check(string) []error { return nil }
 
 // TLS is the client's side of transport security.
 type TLS struct {
@@ -227,13 +227,8 @@ type Retry struct {
 	MaxInterval     time.Duration `yaml:"max_interval" doc:"the bound doubles up to this; at most 1h"`
 }
 
-// Queue is what waits for one destination.
-type Queue struct {
-	QueueBytes int64 `yaml:"queue_bytes" unit:"bytes" doc:"memory for batches that wait for this destination; 1048576 to 68719476736"`
-}
-
 // common checks what all destinations on the network have.
-func common(path string, timeout time.Duration, r Retry, q Queue, b Batch) []error {
+func common(path string, timeout time.Duration, r Retry) []error {
 	errs := []error{
 		span(path+".timeout", timeout, 100*time.Millisecond, 10*time.Minute),
 		span(path+".retry_on_failure.initial_interval", r.InitialInterval, 10*time.Millisecond, time.Hour),
@@ -241,12 +236,6 @@ func common(path string, timeout time.Duration, r Retry, q Queue, b Batch) []err
 	}
 	if r.MaxInterval < r.InitialInterval {
 		errs = append(errs, fmt.Errorf("%s.retry_on_failure.max_interval: %s is under initial_interval (%s); give at least that", path, short(r.MaxInterval), short(r.InitialInterval)))
-	}
-	if q.QueueBytes < 1<<20 || q.QueueBytes > 64<<30 {
-		errs = append(errs, fmt.Errorf("%s.sending_queue.queue_bytes: %d is out of range; give 1048576 to 68719476736", path, q.QueueBytes))
-	} else if q.QueueBytes < int64(b.SendBatchMaxBytes) {
-		errs = append(errs, fmt.Errorf("%s.sending_queue.queue_bytes: %d has no room for one batch of batch.send_batch_max_bytes (%d); give at least that",
-			path, q.QueueBytes, b.SendBatchMaxBytes))
 	}
 	return errs
 }

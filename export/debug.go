@@ -1,21 +1,20 @@
 package export
 
 import (
+	"bytes"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
-	collogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
-	colmetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
-	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
 	"stint/export/otlp"
@@ -24,24 +23,39 @@ import (
 // debugBytes a second are written at most: printing is for looking, not for keeping.
 const debugBytes = 64 << 10
 
+// debugGrace is how long close waits for the last output: a terminal may be stopped.
+const debugGrace = time.Second
+
 // debug writes what it is given to standard error: a line a batch, or every field. It accepts
-// everything and delays nobody; what is over its rate is left out and counted in the text.
+// everything and delays nobody; what is over its rate, or more than the reader of standard
+// error takes, is left out and counted in the text.
 type debug struct {
 	detailed bool
 	w        io.Writer
 
-	mu      sync.Mutex
-	buf     []byte
+	mu      sync.Mutex // guards everything below
 	budget  int
 	refill  time.Time
-	skipped int // batches since the last that was written
+	skipped int           // batches since the last that was written
+	waiting []byte        // to be written; at most debugBytes and a line or two
+	writing chan struct{} // closed when nothing waits any more; nil while nobody writes
 }
 
-func newDebug(c *Debug) *debug {
-	return &debug{detailed: c.Verbosity == "detailed", w: os.Stderr, budget: debugBytes, refill: time.Now()}
+func newDebug(c *Debug, w io.Writer) *debug {
+	return &debug{detailed: c.Verbosity == "detailed", w: w, budget: debugBytes, refill: time.Now()}
 }
 
-func (d *debug) close() {}
+func (d *debug) close() {
+	d.mu.Lock()
+	writing := d.writing
+	d.mu.Unlock()
+	if writing != nil {
+		select {
+		case <-writing:
+		case <-time.After(debugGrace):
+		}
+	}
+}
 
 func (d *debug) send(_ context.Context, r *request) Verdict {
 	d.mu.Lock()
@@ -49,119 +63,159 @@ func (d *debug) send(_ context.Context, r *request) Verdict {
 	now := time.Now()
 	d.budget = min(d.budget+int(now.Sub(d.refill).Seconds()*debugBytes), debugBytes)
 	d.refill = now
-	if d.budget <= 0 {
+	if d.budget <= 0 || len(d.waiting) > debugBytes {
 		d.skipped++
 		return Verdict{Kind: OK}
 	}
-	d.buf = fmt.Appendf(d.buf[:0], "debug: %s resources=%d records=%d", r.signal, r.resources(), r.records)
+	p := printer(fmt.Appendf(nil, "debug: %s resources=%d records=%d", r.signal, r.resources(), r.records))
 	if d.skipped > 0 {
-		d.buf = fmt.Appendf(d.buf, " batches_left_out=%d", d.skipped)
+		p = fmt.Appendf(p, " batches_left_out=%d", d.skipped)
 		d.skipped = 0
 	}
-	d.buf = append(d.buf, '\n')
+	p = append(p, '\n')
 	if d.detailed {
-		if err := d.appendRequest(r); err != nil {
-			return Verdict{Kind: Drop, Reason: "malformed", Err: err}
+		whole := p.request(r)
+		if len(p) > d.budget {
+			p, whole = p[:bytes.LastIndexByte(p[:d.budget], '\n')+1], false
+		}
+		if !whole {
+			p = append(p, "debug: the rest of this batch is left out\n"...)
 		}
 	}
-	if len(d.buf) > d.budget {
-		d.buf = append(d.buf[:max(d.budget, 0)], "\ndebug: the rest of this batch is left out\n"...)
+	d.budget -= len(p)
+	d.waiting = append(d.waiting, p...)
+	if d.writing == nil {
+		d.writing = make(chan struct{})
+		go d.write()
 	}
-	d.budget -= len(d.buf)
-	d.w.Write(d.buf) // a closed terminal is no reason to hold data back
 	return Verdict{Kind: OK}
 }
 
-func (d *debug) appendRequest(r *request) error {
+// write writes what waits. It is the one goroutine that a reader who does not read can hold up.
+func (d *debug) write() {
+	d.mu.Lock()
+	for len(d.waiting) > 0 {
+		text := d.waiting
+		d.waiting = nil
+		d.mu.Unlock()
+		d.w.Write(text) // a closed terminal is no reason to hold data back
+		d.mu.Lock()
+	}
+	close(d.writing)
+	d.writing = nil
+	d.mu.Unlock()
+}
+
+// printer is text that grows.
+type printer []byte
+
+// request prints what it can of every field and says whether that is all. Only as much as can
+// be shown is decoded: the objects of a full batch would take more memory than the agent.
+func (p *printer) request(r *request) (whole bool) {
+	whole = true
+	for {
+		_, size := r.buffers()
+		if size <= 2*debugBytes {
+			break
+		}
+		first, _, ok := r.split()
+		if !ok {
+			break
+		}
+		r, whole = first, false
+	}
+	// The messages of the data model are those of the export calls, without their services.
+	var err error
 	switch r.signal {
 	case otlp.Logs:
-		var m collogs.ExportLogsServiceRequest
-		if err := proto.Unmarshal(r.bytes(), &m); err != nil {
-			return err
-		}
+		var m logspb.LogsData
+		err = proto.Unmarshal(r.bytes(), &m)
 		for _, rl := range m.ResourceLogs {
-			d.resource(rl.Resource)
+			p.resource(rl.Resource)
 			for _, sl := range rl.ScopeLogs {
-				d.scope(sl.Scope)
+				p.scope(sl.Scope)
 				for _, l := range sl.LogRecords {
-					d.buf = fmt.Appendf(d.buf, "    log time=%s observed=%s", stamp(l.TimeUnixNano), stamp(l.ObservedTimeUnixNano))
-					if l.SeverityNumber != 0 || l.SeverityText != "" {
-						d.buf = fmt.Appendf(d.buf, " severity=%d %q", l.SeverityNumber, l.SeverityText)
-					}
-					if len(l.TraceId) > 0 || len(l.SpanId) > 0 {
-						d.buf = fmt.Appendf(d.buf, " trace_id=%x span_id=%x", l.TraceId, l.SpanId)
-					}
-					d.buf = append(d.buf, " body="...)
-					d.value(l.Body)
-					d.attrs(l.Attributes)
-					d.buf = append(d.buf, '\n')
-					if len(d.buf) > debugBytes {
-						return nil
-					}
+					p.log(l)
 				}
 			}
 		}
 	case otlp.Metrics:
-		var m colmetrics.ExportMetricsServiceRequest
-		if err := proto.Unmarshal(r.bytes(), &m); err != nil {
-			return err
-		}
+		var m metricspb.MetricsData
+		err = proto.Unmarshal(r.bytes(), &m)
 		for _, rm := range m.ResourceMetrics {
-			d.resource(rm.Resource)
+			p.resource(rm.Resource)
 			for _, sm := range rm.ScopeMetrics {
-				d.scope(sm.Scope)
+				p.scope(sm.Scope)
 				for _, metric := range sm.Metrics {
-					d.metric(metric)
+					p.metric(metric)
 				}
 			}
 		}
 	case otlp.Traces:
-		var m coltrace.ExportTraceServiceRequest
-		if err := proto.Unmarshal(r.bytes(), &m); err != nil {
-			return err
-		}
+		var m tracepb.TracesData
+		err = proto.Unmarshal(r.bytes(), &m)
 		for _, rs := range m.ResourceSpans {
-			d.resource(rs.Resource)
+			p.resource(rs.Resource)
 			for _, ss := range rs.ScopeSpans {
-				d.scope(ss.Scope)
+				p.scope(ss.Scope)
 				for _, s := range ss.Spans {
-					d.buf = fmt.Appendf(d.buf, "    span %q trace_id=%x span_id=%x parent=%x start=%s end=%s", s.Name, s.TraceId, s.SpanId, s.ParentSpanId, stamp(s.StartTimeUnixNano), stamp(s.EndTimeUnixNano))
-					d.attrs(s.Attributes)
-					d.buf = append(d.buf, '\n')
+					p.printf("    span %q trace_id=%x span_id=%x parent=%x start=%s end=%s", s.Name, s.TraceId, s.SpanId, s.ParentSpanId, stamp(s.StartTimeUnixNano), stamp(s.EndTimeUnixNano))
+					p.attrs(s.Attributes)
+					p.printf("\n")
 				}
 			}
 		}
 	}
-	return nil
-}
-
-func (d *debug) resource(r *resourcepb.Resource) {
-	d.buf = append(d.buf, "  resource"...)
-	d.attrs(r.GetAttributes())
-	d.buf = append(d.buf, '\n')
-}
-
-func (d *debug) scope(s *commonpb.InstrumentationScope) {
-	d.buf = fmt.Appendf(d.buf, "   scope %q %q", s.GetName(), s.GetVersion())
-	d.attrs(s.GetAttributes())
-	d.buf = append(d.buf, '\n')
-}
-
-func (d *debug) metric(m *metricspb.Metric) {
-	head := func(kind string) {
-		d.buf = fmt.Appendf(d.buf, "    metric %s unit=%q %s\n", m.Name, m.Unit, kind)
+	if err != nil {
+		p.printf("debug: this batch can't be read: %v\n", err)
 	}
+	return whole
+}
+
+func (p *printer) printf(format string, args ...any) { *p = fmt.Appendf(*p, format, args...) }
+
+func (p *printer) log(l *logspb.LogRecord) {
+	p.printf("    log time=%s observed=%s", stamp(l.TimeUnixNano), stamp(l.ObservedTimeUnixNano))
+	if l.SeverityNumber != 0 || l.SeverityText != "" {
+		p.printf(" severity=%d %q", l.SeverityNumber, l.SeverityText)
+	}
+	if len(l.TraceId) > 0 || len(l.SpanId) > 0 {
+		p.printf(" trace_id=%x span_id=%x", l.TraceId, l.SpanId)
+	}
+	if l.EventName != "" {
+		p.printf(" event=%q", l.EventName)
+	}
+	p.printf(" body=")
+	p.value(l.Body)
+	p.attrs(l.Attributes)
+	p.printf("\n")
+}
+
+func (p *printer) resource(r *resourcepb.Resource) {
+	p.printf("  resource")
+	p.attrs(r.GetAttributes())
+	p.printf("\n")
+}
+
+func (p *printer) scope(s *commonpb.InstrumentationScope) {
+	p.printf("   scope %q %q", s.GetName(), s.GetVersion())
+	p.attrs(s.GetAttributes())
+	p.printf("\n")
+}
+
+func (p *printer) metric(m *metricspb.Metric) {
+	head := func(kind string) { p.printf("    metric %s unit=%q %s\n", name(m.Name), m.Unit, kind) }
 	numbers := func(points []*metricspb.NumberDataPoint) {
-		for _, p := range points {
-			d.point(p.StartTimeUnixNano, p.TimeUnixNano)
-			switch v := p.Value.(type) {
+		for _, n := range points {
+			p.point(n.StartTimeUnixNano, n.TimeUnixNano)
+			switch v := n.Value.(type) {
 			case *metricspb.NumberDataPoint_AsInt:
-				d.buf = strconv.AppendInt(append(d.buf, " value="...), v.AsInt, 10)
+				p.printf(" value=%d", v.AsInt)
 			case *metricspb.NumberDataPoint_AsDouble:
-				d.buf = strconv.AppendFloat(append(d.buf, " value="...), v.AsDouble, 'g', -1, 64)
+				p.printf(" value=%g", v.AsDouble)
 			}
-			d.attrs(p.Attributes)
-			d.buf = append(d.buf, '\n')
+			p.attrs(n.Attributes)
+			p.printf("\n")
 		}
 	}
 	switch data := m.Data.(type) {
@@ -173,77 +227,87 @@ func (d *debug) metric(m *metricspb.Metric) {
 		numbers(data.Sum.DataPoints)
 	case *metricspb.Metric_Histogram:
 		head("histogram")
-		for _, p := range data.Histogram.DataPoints {
-			d.point(p.StartTimeUnixNano, p.TimeUnixNano)
-			d.buf = fmt.Appendf(d.buf, " count=%d sum=%g bounds=%v buckets=%v", p.Count, p.GetSum(), p.ExplicitBounds, p.BucketCounts)
-			d.attrs(p.Attributes)
-			d.buf = append(d.buf, '\n')
+		for _, h := range data.Histogram.DataPoints {
+			p.point(h.StartTimeUnixNano, h.TimeUnixNano)
+			p.printf(" count=%d sum=%g bounds=%v buckets=%v", h.Count, h.GetSum(), h.ExplicitBounds, h.BucketCounts)
+			p.attrs(h.Attributes)
+			p.printf("\n")
 		}
 	case *metricspb.Metric_ExponentialHistogram:
 		head("exponential histogram")
-		for _, p := range data.ExponentialHistogram.DataPoints {
-			d.point(p.StartTimeUnixNano, p.TimeUnixNano)
-			d.buf = fmt.Appendf(d.buf, " count=%d sum=%g scale=%d", p.Count, p.GetSum(), p.Scale)
-			d.attrs(p.Attributes)
-			d.buf = append(d.buf, '\n')
+		for _, h := range data.ExponentialHistogram.DataPoints {
+			p.point(h.StartTimeUnixNano, h.TimeUnixNano)
+			p.printf(" count=%d sum=%g scale=%d", h.Count, h.GetSum(), h.Scale)
+			p.attrs(h.Attributes)
+			p.printf("\n")
 		}
 	case *metricspb.Metric_Summary:
 		head("summary")
-		for _, p := range data.Summary.DataPoints {
-			d.point(p.StartTimeUnixNano, p.TimeUnixNano)
-			d.buf = fmt.Appendf(d.buf, " count=%d sum=%g", p.Count, p.Sum)
-			for _, q := range p.QuantileValues {
-				d.buf = fmt.Appendf(d.buf, " q%g=%g", q.Quantile, q.Value)
+		for _, s := range data.Summary.DataPoints {
+			p.point(s.StartTimeUnixNano, s.TimeUnixNano)
+			p.printf(" count=%d sum=%g", s.Count, s.Sum)
+			for _, q := range s.QuantileValues {
+				p.printf(" q%g=%g", q.Quantile, q.Value)
 			}
-			d.attrs(p.Attributes)
-			d.buf = append(d.buf, '\n')
+			p.attrs(s.Attributes)
+			p.printf("\n")
 		}
 	}
 }
 
-func (d *debug) point(start, end uint64) {
-	d.buf = append(d.buf, "     point"...)
+func (p *printer) point(start, end uint64) {
+	p.printf("     point")
 	if start != 0 {
-		d.buf = append(append(d.buf, " start="...), stamp(start)...)
+		p.printf(" start=%s", stamp(start))
 	}
-	d.buf = append(append(d.buf, " time="...), stamp(end)...)
+	p.printf(" time=%s", stamp(end))
 }
 
-func (d *debug) attrs(kvs []*commonpb.KeyValue) {
+func (p *printer) attrs(kvs []*commonpb.KeyValue) {
 	for _, kv := range kvs {
-		d.buf = append(append(append(d.buf, ' '), kv.Key...), '=')
-		d.value(kv.Value)
+		p.printf(" %s=", name(kv.Key))
+		p.value(kv.Value)
 	}
 }
 
-func (d *debug) value(v *commonpb.AnyValue) {
+func (p *printer) value(v *commonpb.AnyValue) {
 	switch v := v.GetValue().(type) {
 	case *commonpb.AnyValue_StringValue:
-		d.buf = strconv.AppendQuote(d.buf, v.StringValue)
+		p.printf("%q", v.StringValue)
 	case *commonpb.AnyValue_BoolValue:
-		d.buf = strconv.AppendBool(d.buf, v.BoolValue)
+		p.printf("%t", v.BoolValue)
 	case *commonpb.AnyValue_IntValue:
-		d.buf = strconv.AppendInt(d.buf, v.IntValue, 10)
+		p.printf("%d", v.IntValue)
 	case *commonpb.AnyValue_DoubleValue:
-		d.buf = strconv.AppendFloat(d.buf, v.DoubleValue, 'g', -1, 64)
+		p.printf("%g", v.DoubleValue)
 	case *commonpb.AnyValue_BytesValue:
-		d.buf = hex.AppendEncode(append(d.buf, "0x"...), v.BytesValue)
+		p.printf("0x%x", v.BytesValue)
 	case *commonpb.AnyValue_ArrayValue:
-		d.buf = append(d.buf, '[')
+		p.printf("[")
 		for i, e := range v.ArrayValue.GetValues() {
 			if i > 0 {
-				d.buf = append(d.buf, ' ')
+				p.printf(" ")
 			}
-			d.value(e)
+			p.value(e)
 		}
-		d.buf = append(d.buf, ']')
+		p.printf("]")
 	case *commonpb.AnyValue_KvlistValue:
-		d.buf = append(d.buf, '{')
-		d.attrs(v.KvlistValue.GetValues())
-		d.buf = append(d.buf, " }"...)
+		p.printf("{")
+		p.attrs(v.KvlistValue.GetValues())
+		p.printf(" }")
 	default:
-		d.buf = append(d.buf, "null"...)
+		p.printf("null")
 	}
+}
+
+// name is s as it is if it can't be mistaken for anything else, else in quotes: what a pod
+// writes must not reach a terminal as a command.
+func name(s string) string {
+	plain := func(r rune) bool { return r > ' ' && r < 0x7f && r != '=' && r != '"' }
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return strconv.Quote(s)
 }
 
 // stamp prints ns since 1970.

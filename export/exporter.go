@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -47,22 +48,24 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, version string, 
 	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log}
 	m := newMetrics(reg, e)
 	for _, name := range slices.Sorted(maps.Keys(exporters)) {
-		o := &out{name: name, log: log, metrics: m}
+		o := &out{name: name, batch: batch, log: log, metrics: m}
 		var err error
 		switch c := exporters[name].(type) {
 		case *OTLP:
-			o.retry = c.RetryOnFailure
+			o.retry, o.timeout = c.RetryOnFailure, c.Timeout
 			o.dest, err = newOTLPGRPC(c, version)
 		case *OTLPHTTP:
-			o.retry = c.RetryOnFailure
+			o.retry, o.timeout = c.RetryOnFailure, c.Timeout
 			o.dest, err = newOTLPHTTP(c, version)
 		case *Debug:
-			o.retry = Retry{InitialInterval: time.Second, MaxInterval: time.Second}
-			o.dest = newDebug(c)
+			// It accepts everything, at once.
+			o.retry, o.timeout = Retry{InitialInterval: time.Second, MaxInterval: time.Second}, time.Second
+			o.dest = newDebug(c, os.Stderr)
 		default:
 			err = fmt.Errorf("bug: no destination for a %T", c)
 		}
 		if err != nil {
+			e.close()
 			return nil, fmt.Errorf("exporters.%s: %w", name, err)
 		}
 		e.outs[name] = o
@@ -108,18 +111,11 @@ func (e *Exporting) newRoute(cfg Batch, signal otlp.Signal, names []string) *rou
 	for range n {
 		l := &lane{cfg: cfg, signal: signal}
 		for _, name := range names {
-			o := e.outs[name]
-			limit, onDrop := int64(0), func(int) {}
-			if signal != otlp.Logs { // logs wait in their files
+			limit := int64(0) // logs wait in their files
+			if signal != otlp.Logs {
 				limit = metricsQueueBytes
-				onDrop = func(n int) {
-					o.stats[signal].dropped.Add(int64(n))
-					o.metrics.drop(o.name, signal, "queue_full", n)
-				}
 			}
-			q := newQueue(limit, onDrop)
-			q.out = o
-			l.queues = append(l.queues, q)
+			l.queues = append(l.queues, newQueue(e.outs[name], limit))
 		}
 		r.lanes = append(r.lanes, l)
 	}
@@ -142,7 +138,7 @@ func (e *Exporting) Input(signal otlp.Signal, source string) func(*otlp.Chunk) {
 }
 
 // Run delivers until CloseInput was called and everything is delivered, or ctx ends; what is
-// left then is settled as aborted.
+// left then, and what is added later, is settled as aborted.
 func (e *Exporting) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, l := range e.lanes {
@@ -151,17 +147,26 @@ func (e *Exporting) Run(ctx context.Context) error {
 		}
 	}
 	wg.Wait()
-	for _, o := range e.outs {
-		o.dest.close()
+	for _, l := range e.lanes {
+		l.abort()
 	}
+	e.close()
 	return nil
 }
 
+// close ends the destinations.
+func (e *Exporting) close() {
+	for _, o := range e.outs {
+		o.dest.close()
+	}
+}
+
 // Flush closes the open batches of lanes that have nothing else under way: somebody waits for
-// memory, which only these would hold on to.
+// memory, which only these would hold on to. Lanes with batches under way follow when these
+// are done.
 func (e *Exporting) Flush() {
 	for _, l := range e.lanes {
-		l.flush(true)
+		l.flush()
 	}
 }
 
@@ -179,7 +184,7 @@ type Status struct {
 	Sent      int64     `json:"sent"`     // records accepted
 	Dropped   int64     `json:"dropped"`  // records given up
 	Rejected  int64     `json:"rejected"` // records refused within accepted requests
-	Resent    int64     `json:"resent"`   // records sent again though they may have arrived
+	Resent    int64     `json:"resent"`   // records that may have arrived more than once
 	Requests  int64     `json:"requests"`
 	Retries   int64     `json:"retries"`
 	Bytes     int64     `json:"bytes"` // accepted, before compression

@@ -2,22 +2,24 @@ package export
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"stint/export/otlp"
@@ -35,7 +37,7 @@ type otlpGRPC struct {
 	conn    *grpc.ClientConn
 	opts    []grpc.CallOption
 	headers metadata.MD
-	timeout time.Duration
+	hide    *strings.Replacer
 }
 
 const roundRobin = `{"loadBalancingConfig":[{"round_robin":{}}]}`
@@ -51,26 +53,34 @@ func newOTLPGRPC(c *OTLP, version string) (*otlpGRPC, error) {
 		}
 		creds = credentials.NewTLS(cfg)
 	}
-	if !strings.Contains(target, "://") && !strings.HasPrefix(target, "unix:") {
-		// Round robin over all addresses of the name: with one connection all agents would stay
-		// with the replica that they met first.
-		target = "dns:///" + target
-	}
-	conn, err := grpc.NewClient(target,
+	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultServiceConfig(roundRobin),
 		grpc.WithDisableServiceConfig(), // no TXT look-ups
 		grpc.WithDisableRetry(),         // ours is the only one
-		grpc.WithUserAgent("stint/"+version),
+		grpc.WithUserAgent("stint/" + version),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		// Connecting keeps pace with our attempts: grpc's own pauses grow to two minutes, and an
+		// attempt during a pause fails without a try.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           grpcbackoff.Config{BaseDelay: c.RetryOnFailure.InitialInterval, Multiplier: 1.6, Jitter: 0.2, MaxDelay: c.RetryOnFailure.MaxInterval},
+			MinConnectTimeout: 10 * time.Second,
+		}),
 		// Whole frames of many records a system call instead of 32 KiB.
-		grpc.WithWriteBufferSize(256<<10),
-		grpc.WithReadBufferSize(4<<10),
-	)
+		grpc.WithWriteBufferSize(256 << 10),
+		grpc.WithReadBufferSize(4 << 10),
+	}
+	// grpc asks the environment for a proxy itself, but knows nothing of names in a cluster.
+	if proxy, err := proxyFor(&url.URL{Scheme: "https", Host: target}); err == nil && proxy == nil {
+		opts = append(opts, grpc.WithNoProxy())
+	}
+	// Round robin over all addresses of the name: with one connection all agents would stay with
+	// the replica that they met first.
+	conn, err := grpc.NewClient("dns:///"+target, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint: %w", err)
 	}
-	g := &otlpGRPC{conn: conn, timeout: c.Timeout, headers: metadata.MD{}}
+	g := &otlpGRPC{conn: conn, headers: metadata.MD{}, hide: hide(c.Headers)}
 	for k, v := range c.Headers {
 		g.headers.Append(strings.ToLower(k), v.Reveal())
 	}
@@ -84,16 +94,26 @@ func newOTLPGRPC(c *OTLP, version string) (*otlpGRPC, error) {
 func (g *otlpGRPC) close() { g.conn.Close() }
 
 func (g *otlpGRPC) send(ctx context.Context, r *request) Verdict {
-	ctx, cancel := context.WithTimeout(ctx, g.timeout)
-	defer cancel()
 	if len(g.headers) > 0 {
 		ctx = metadata.NewOutgoingContext(ctx, g.headers)
 	}
-	var answer []byte
-	if err := g.conn.Invoke(ctx, grpcMethods[r.signal], r, &answer, g.opts...); err != nil {
-		return g.verdict(err)
+	var (
+		answer          []byte
+		to              peer.Peer
+		header, trailer metadata.MD
+	)
+	m := &message{request: r}
+	opts := append(g.opts[:len(g.opts):len(g.opts)], grpc.Peer(&to), grpc.Header(&header), grpc.Trailer(&trailer))
+	err := g.conn.Invoke(ctx, grpcMethods[r.signal], m, &answer, opts...)
+	v := Verdict{}
+	if err == nil {
+		v = accepted(answer)
+	} else {
+		v = grpcVerdict(err, to.Addr != nil, len(header)+len(trailer) > 0)
 	}
-	return accepted(answer)
+	v.Held = m.held.Load()
+	v.Err = cleaned(v.Err, g.hide)
+	return v
 }
 
 // accepted reads the answer to a request that was accepted. The server has the data even when
@@ -104,40 +124,49 @@ func accepted(answer []byte) Verdict {
 	case err != nil:
 		return Verdict{Kind: OK, Err: fmt.Errorf("answer can't be read: %w", err)}
 	case rejected > 0:
-		return Verdict{Kind: Partial, Rejected: rejected, Err: fmt.Errorf("%d records rejected: %s", rejected, clip(msg))}
+		return Verdict{Kind: Partial, Rejected: rejected, Err: fmt.Errorf("%d records rejected: %s", rejected, msg)}
 	case msg != "":
-		return Verdict{Kind: OK, Err: errors.New(clip(msg))}
+		return Verdict{Kind: OK, Err: errors.New(msg)}
 	}
 	return Verdict{Kind: OK}
 }
 
-// clip keeps what a server says to the length of a log line.
-func clip(s string) string { return s[:min(len(s), 500)] }
-
-// verdict sorts gRPC's codes as the OTLP specification does ("OTLP/gRPC Response"), apart from
-// what exporters.md 0.1 and 1 know better.
-func (g *otlpGRPC) verdict(err error) Verdict {
+// grpcVerdict sorts gRPC's codes as the OTLP specification does ("OTLP/gRPC Response"), apart
+// from what exporters.md 0.1 and 1 know better. sent says that there was a connection to send
+// on, answered that the server itself gave the status: grpc makes one up where it did not.
+func grpcVerdict(err error, sent, answered bool) Verdict {
 	st, _ := status.FromError(err)
-	v := Verdict{Err: fmt.Errorf("%s: %s", st.Code(), clip(st.Message()))}
+	v := Verdict{Err: fmt.Errorf("%s: %s", st.Code(), st.Message())}
+	if !answered {
+		// What stands before it is the proxy or server that is no gRPC server.
+		if _, after, ok := strings.Cut(st.Message(), "unexpected HTTP status code received from server: "); ok {
+			code := 0
+			fmt.Sscan(after, &code)
+			h := byHTTPStatus(code)
+			h.Err = v.Err
+			return h
+		}
+		v.Kind, v.Unsure = Again, sent
+		if !sent && (strings.Contains(st.Message(), "tls: ") && strings.Contains(st.Message(), "certificate") ||
+			strings.Contains(st.Message(), "looked like an HTTP/1.1 header")) {
+			v.Kind = Misconfigured
+		}
+		return v
+	}
 	hinted := false
 	for _, d := range st.Details() {
 		if info, ok := d.(*errdetails.RetryInfo); ok {
 			v.After, hinted = info.GetRetryDelay().AsDuration(), true
 		}
 	}
-	switch st.Code() {
-	case codes.Unavailable:
+	switch code := st.Code(); code {
+	case codes.Unavailable, codes.Aborted, codes.OutOfRange:
 		v.Kind = Again
-		if strings.Contains(st.Message(), "tls: ") && strings.Contains(st.Message(), "certificate") {
-			v.Kind = Misconfigured
-		}
-		// Without a connection nothing was sent; with one, the answer may be what was lost.
-		v.Unsure = !hinted && g.conn.GetState() == connectivity.Ready
-	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.DataLoss:
-		v.Kind, v.Unsure = Again, true
+	case codes.Canceled, codes.DeadlineExceeded, codes.DataLoss:
+		v.Kind, v.Unsure = Again, true // what stands behind the server may have it
 	case codes.ResourceExhausted:
 		// With RetryInfo the server is busy; without, the message is over its size limit.
-		if v.Kind = Split; hinted {
+		if v.Kind, v.Reason = Split, tooLarge; hinted {
 			v.Kind = Again
 		}
 	case codes.Unauthenticated, codes.PermissionDenied:
@@ -145,12 +174,29 @@ func (g *otlpGRPC) verdict(err error) Verdict {
 	case codes.Unimplemented:
 		v.Kind = Misconfigured
 	case codes.InvalidArgument:
-		v.Kind = Split // one bad record costs itself, not its neighbours
+		v.Kind, v.Reason = Split, invalid // one bad record costs itself, not its neighbours
 	default:
-		v.Kind, v.Reason = Drop, strings.ToLower(st.Code().String())
+		if code > codes.Unauthenticated { // a label must not be what a server makes up
+			code = codes.Unknown
+		}
+		v.Kind, v.Reason = Drop, "grpc_"+strings.ToLower(code.String())
 	}
 	return v
 }
+
+// message is a request on its way through grpc. grpc writes to the socket in a goroutine of
+// its own, which may go on after the call has ended: because it was given up, or because the
+// server answered before it had read everything.
+type message struct {
+	*request
+	held atomic.Bool // grpc has the request's bytes
+}
+
+// Get implements mem.BufferPool, for which there is no use.
+func (m *message) Get(int) *[]byte { panic("bug: a message is no source of buffers") }
+
+// Put implements mem.BufferPool: grpc lets go of the last buffer of the message.
+func (m *message) Put(*[]byte) { m.held.Store(false) }
 
 // codec hands the encoded bytes to grpc as they are. It is called "proto", as servers expect.
 type codec struct{}
@@ -160,52 +206,36 @@ var _ encoding.CodecV2 = codec{}
 // Name implements encoding.CodecV2.
 func (codec) Name() string { return "proto" }
 
-// Marshal implements encoding.CodecV2 for *request (client) and []byte (server).
+// Marshal implements encoding.CodecV2 for *message (client) and []byte (server).
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch v := v.(type) {
-	case *request:
+	case *message:
 		bufs, _ := v.buffers()
-		s := make(mem.BufferSlice, len(bufs))
+		s := make(mem.BufferSlice, len(bufs), len(bufs)+1)
 		for i, b := range bufs {
 			s[i] = mem.SliceBuffer(b)
 		}
-		return s, nil
+		// An empty buffer at the end tells when grpc is done: it frees buffers in their order.
+		// Those of little capacity are not counted.
+		last := make([]byte, 0, 2<<10)
+		v.held.Store(true)
+		return append(s, mem.NewBuffer(&last, v)), nil
 	case []byte:
 		return mem.BufferSlice{mem.SliceBuffer(v)}, nil
 	}
 	return nil, fmt.Errorf("bug: codec got a %T", v)
 }
 
-// Unmarshal implements encoding.CodecV2 for *[]byte.
+// Unmarshal implements encoding.CodecV2 for *[]byte (client) and *mem.Buffer (server), which
+// the receiver frees.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	b, ok := v.(*[]byte)
-	if !ok {
+	switch v := v.(type) {
+	case *[]byte:
+		*v = data.Materialize()
+	case *mem.Buffer:
+		*v = data.MaterializeToBuffer(mem.DefaultBufferPool())
+	default:
 		return fmt.Errorf("bug: codec got a %T", v)
 	}
-	*b = data.Materialize()
 	return nil
-}
-
-// clientTLS makes the client's side of TLS. The client certificate is read at each handshake,
-// so a renewed one counts from the next connection on.
-func clientTLS(t TLS) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
-	if t.CAFile != "" {
-		pool, err := readCAs(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca_file: %w", err)
-		}
-		cfg.RootCAs = pool
-	}
-	if t.CertFile != "" {
-		load := func() (*tls.Certificate, error) {
-			c, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-			return &c, err
-		}
-		if _, err := load(); err != nil {
-			return nil, fmt.Errorf("tls.cert_file: %w", err)
-		}
-		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
-	}
-	return cfg, nil
 }

@@ -3,13 +3,14 @@ package export
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,8 +23,9 @@ import (
 type otlpHTTP struct {
 	client      *http.Client
 	urls        [otlp.Signals]string
-	header      http.Header
-	compression string // "" = none
+	header      http.Header // of every request; not changed
+	compression string      // "" = none
+	hide        *strings.Replacer
 }
 
 // maxAnswer is how much of an answer is read.
@@ -40,9 +42,8 @@ func newOTLPHTTP(c *OTLPHTTP, version string) (*otlpHTTP, error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	h := &otlpHTTP{
 		client: &http.Client{
-			Timeout: c.Timeout,
 			Transport: &http.Transport{
-				Proxy:               http.ProxyFromEnvironment,
+				Proxy:               func(r *http.Request) (*url.URL, error) { return proxyFor(r.URL) },
 				DialContext:         dialer.DialContext,
 				TLSClientConfig:     cfg,
 				TLSHandshakeTimeout: 10 * time.Second,
@@ -59,6 +60,7 @@ func newOTLPHTTP(c *OTLPHTTP, version string) (*otlpHTTP, error) {
 			"Content-Type": {"application/x-protobuf"},
 			"User-Agent":   {"stint/" + version},
 		},
+		hide: hide(c.Headers),
 	}
 	for s := range otlp.Signals {
 		h.urls[s] = c.URL(s.String())
@@ -75,45 +77,43 @@ func newOTLPHTTP(c *OTLPHTTP, version string) (*otlpHTTP, error) {
 
 func (h *otlpHTTP) close() { h.client.CloseIdleConnections() }
 
-func (h *otlpHTTP) send(ctx context.Context, r *request) (v Verdict) {
+func (h *otlpHTTP) send(ctx context.Context, r *request) Verdict {
 	bufs, size := r.buffers()
-	reader := func() io.Reader { b := net.Buffers(append([][]byte(nil), bufs...)); return &b }
 	if h.compression != "" {
 		body := bodies.Get().(*bytes.Buffer)
+		defer bodies.Put(body)
 		body.Reset()
-		defer func() {
-			if v.Kind == OK || v.Kind == Partial { // else the transport may still read it
-				bodies.Put(body)
-			}
-		}()
 		w := compressTo(body, h.compression)
 		for _, b := range bufs {
-			if _, err := w.Write(b); err != nil {
-				w.Close()
-				return Verdict{Kind: Drop, Reason: "compress", Err: err}
-			}
+			w.Write(b) // a bytes.Buffer takes everything
 		}
-		if err := w.Close(); err != nil {
-			return Verdict{Kind: Drop, Reason: "compress", Err: err}
-		}
-		size = body.Len()
-		reader = func() io.Reader { return bytes.NewReader(body.Bytes()) }
+		w.Close()
+		bufs, size = [][]byte{body.Bytes()}, body.Len()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.urls[r.signal], reader())
+	m := &loan{bufs: bufs}
+	defer m.end()
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.urls[r.signal], m.reader())
 	if err != nil {
-		return Verdict{Kind: Misconfigured, Err: err}
+		return Verdict{Kind: Misconfigured, Err: errors.New("the URL can't be used")}
 	}
 	req.ContentLength = int64(size)
 	// For the case that a kept connection turns out to be closed.
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(reader()), nil }
+	req.GetBody = func() (io.ReadCloser, error) { return m.reader(), nil }
 	req.Header = h.header
 
+	v := h.do(req)
+	v.Err = cleaned(v.Err, h.hide)
+	return v
+}
+
+func (h *otlpHTTP) do(req *http.Request) Verdict {
 	resp, err := h.client.Do(req)
 	if err != nil {
 		return httpFailure(err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // to the end, so that the connection is kept
 	if resp.StatusCode/100 == 2 {
 		if err != nil || !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/x-protobuf") {
 			return Verdict{Kind: OK} // Prometheus and Loki answer with nothing at all
@@ -123,64 +123,109 @@ func (h *otlpHTTP) send(ctx context.Context, r *request) (v Verdict) {
 	return httpVerdict(resp, answer)
 }
 
+// loan lets net/http read a request's bytes until end. The transport reads in a goroutine of
+// its own, which may go on after the answer has come or the attempt was given up; the bytes
+// are used for something else by then.
+type loan struct {
+	bufs [][]byte
+
+	mu    sync.Mutex
+	ended bool
+}
+
+func (l *loan) end() {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+}
+
+// reader reads from the beginning.
+func (l *loan) reader() io.ReadCloser { return io.NopCloser(&loanReader{loan: l}) }
+
+type loanReader struct {
+	*loan
+	at, off int // buffer, offset in it
+}
+
+func (r *loanReader) Read(p []byte) (n int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return 0, errors.New("the attempt is over")
+	}
+	for n < len(p) && r.at < len(r.bufs) {
+		c := copy(p[n:], r.bufs[r.at][r.off:])
+		n += c
+		if r.off += c; r.off == len(r.bufs[r.at]) {
+			r.at, r.off = r.at+1, 0
+		}
+	}
+	if r.at == len(r.bufs) {
+		err = io.EOF
+	}
+	return n, err
+}
+
 // httpFailure is for requests without an answer.
 func httpFailure(err error) Verdict {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err // the URL may hold a token in its query
+	}
 	v := Verdict{Kind: Again, Unsure: true, Err: err}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
 		v.Unsure = false
 	}
-	var unknown x509.UnknownAuthorityError
+	var verify *tls.CertificateVerificationError
 	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	if errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &invalid) {
+	var alert tls.AlertError
+	if errors.As(err, &verify) || errors.As(err, &host) || errors.As(err, &alert) && strings.Contains(alert.Error(), "certificate") {
 		v.Kind, v.Unsure = Misconfigured, false
 	}
 	return v
 }
 
-// httpVerdict sorts status codes as exporters.md 2 does.
+// httpVerdict reads an answer that is not 2xx.
 func httpVerdict(resp *http.Response, answer []byte) Verdict {
 	msg, err := otlp.StatusMessage(answer)
 	if err != nil || msg == "" || strings.HasPrefix(resp.Header.Get("Content-Type"), "text/") {
 		msg = string(answer)
 	}
-	v := Verdict{Err: fmt.Errorf("HTTP %s: %s", resp.Status, clip(strings.TrimSpace(msg)))}
-	switch code := resp.StatusCode; {
-	case code == 429 || code == 502 || code == 503 || code == 504 || code == 408 || code == 499:
-		v.Kind, v.After = Again, retryAfter(resp.Header.Get("Retry-After"))
-		v.Unsure = code == 502 || code == 504 || code == 408 || code == 499 // a proxy speaks: what is behind it may have it
-	case code == 413 || code == 400:
-		v.Kind = Split
-	case code == 401 || code == 403 || code == 407:
-		v.Kind = Auth
-	case code/100 == 3 || code == 404 || code == 405 || code == 415:
-		v.Kind = Misconfigured
-	default:
-		v.Kind, v.Reason = Drop, "http_"+strconv.Itoa(code)
+	v := byHTTPStatus(resp.StatusCode)
+	if v.Kind == Again {
+		v.After = retryAfter(resp.Header.Get("Retry-After"))
 	}
+	v.Err = fmt.Errorf("HTTP %s: %s", resp.Status, strings.TrimSpace(msg))
 	return v
+}
+
+// byHTTPStatus sorts status codes other than 2xx as exporters.md 2 does.
+func byHTTPStatus(code int) Verdict {
+	switch {
+	case code == 429 || code == 503:
+		return Verdict{Kind: Again}
+	case code == 502 || code == 504 || code == 408 || code == 499:
+		return Verdict{Kind: Again, Unsure: true} // a proxy speaks: what is behind it may have it
+	case code == 413:
+		return Verdict{Kind: Split, Reason: tooLarge}
+	case code == 400:
+		return Verdict{Kind: Split, Reason: invalid}
+	case code == 401 || code == 403 || code == 407:
+		return Verdict{Kind: Auth}
+	case code/100 <= 3 || code == 404 || code == 405 || code == 415:
+		return Verdict{Kind: Misconfigured}
+	}
+	return Verdict{Kind: Drop, Reason: "http_" + strconv.Itoa(code)}
 }
 
 // retryAfter reads the header's seconds or date (RFC 9110, 10.2.3).
 func retryAfter(s string) time.Duration {
 	if n, err := strconv.Atoi(s); err == nil {
-		return time.Duration(max(n, 0)) * time.Second
+		return time.Duration(min(max(n, 0), 1e6)) * time.Second
 	}
 	if t, err := http.ParseTime(s); err == nil {
 		return max(time.Until(t), 0)
 	}
 	return 0
-}
-
-func readCAs(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", path)
-	}
-	return pool, nil
 }

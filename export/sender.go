@@ -3,30 +3,42 @@ package export
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"stint/export/otlp"
 )
 
-// Destination is somewhere records go. Send is called by several senders at once and must
-// return when ctx ends; it keeps nothing of the request.
+// destination is somewhere records go. send is called by several senders at once and must
+// return when ctx ends; it keeps nothing of the request, or says so in the verdict.
 type destination interface {
 	send(ctx context.Context, r *request) Verdict
 	close()
 }
 
-// maxSplits of one batch: bisecting 10,000 records around one bad one takes 27 requests.
-const maxSplits = 64
+const (
+	// maxSplits of one batch. A bad record among 10,000 is found with 13, so about 20 bad ones
+	// cost nothing but themselves; a destination that refuses everything is not asked for each
+	// record.
+	maxSplits = 256
+	// A request this small is hardly what a server calls too large: it has too much to do and
+	// says so badly. Only after smallTries attempts, minutes later, a single record is given up.
+	smallRequest = 16 << 10
+	smallTries   = 10
+	// maxTimeout is up to where an unanswered request is given more time.
+	maxTimeout = time.Minute
+)
 
 // out is one destination with its counters and its gates.
 type out struct {
-	name  string
-	dest  destination
-	retry Retry
-	log   *slog.Logger
-	gates [otlp.Signals]gate
+	name    string
+	dest    destination
+	batch   Batch // bounds of a request
+	retry   Retry
+	timeout time.Duration // of an attempt, unless the destination turns out to need more
+	slow    atomic.Int64  // ns; twice what accepted requests took lately
+	log     *slog.Logger
+	gates   [otlp.Signals]gate
 
 	stats   [otlp.Signals]outStats
 	metrics *metrics
@@ -40,197 +52,232 @@ type outStats struct {
 	lastOK                          atomic.Int64 // unix ns
 }
 
-// gate is a destination's state for one signal. While it is down, one lane probes and the
-// others wait: one request a back-off step, not a storm.
-type gate struct {
-	mu    sync.Mutex
-	down  bool
-	kind  Kind
-	err   error
-	since time.Time
-	probe sync.Mutex // held by the lane that probes
-
-	cap atomic.Int64 // bytes of the largest request that is tried; 0 = any
-}
-
 // run delivers what comes into q until q is closed and empty, or ctx ends.
 func (o *out) run(ctx context.Context, q *queue) {
 	for {
 		b := q.pop(ctx.Done())
 		if b == nil {
-			break
+			return
 		}
 		b.done(o.deliver(ctx, b))
+		b.lane.ended()
 	}
-	q.abort()
+}
+
+// drop counts records that are given up and says so.
+func (o *out) drop(s otlp.Signal, reason string, records int, err error) {
+	o.stats[s].dropped.Add(int64(records))
+	o.metrics.drop(o.name, s, reason, records)
+	o.log.Warn("records were dropped", "exporter", o.name, "signal", s.String(), "reason", reason, "records", records, "err", err)
+}
+
+// delivery is the work on one batch for one destination.
+type delivery struct {
+	*out
+	signal  otlp.Signal
+	stats   *outStats
+	gate    *gate
+	work    []part // what is left; the last is next
+	wait    backoff
+	limit   time.Duration // of an attempt
+	splits  int
+	last    Kind
+	same    int  // answers of the kind last in a row
+	shrunk  bool // what is next was cut because larger requests were refused without saying why
+	probing bool // we hold gate.probe
+	dropped bool
+}
+
+// part is a piece of the batch.
+type part struct {
+	*request
+	tries  int
+	unsure bool // an attempt may have been accepted
 }
 
 // deliver sends a batch, in parts if it must be, until every record of it is accepted or
 // refused for good.
 func (o *out) deliver(ctx context.Context, b *batch) otlp.Outcome {
-	stats, gate := &o.stats[b.signal], &o.gates[b.signal]
-	wait := backoff{first: o.retry.InitialInterval, max: o.retry.MaxInterval}
-	work := []*request{b.whole} // the last is next
-	splits, same := 0, 0
-	var last Kind
-	dropped, unsure, probing, shrunk := false, false, false, false
-	defer func() {
-		if probing {
-			gate.probe.Unlock()
-		}
-	}()
-
-	// cut splits the next request and keeps both halves in order.
-	cut := func() bool {
-		r := work[len(work)-1]
-		x, y, ok := r.split()
-		if !ok {
-			return false
-		}
-		work = append(work[:len(work)-1], y, x)
-		return true
+	d := delivery{
+		out: o, signal: b.signal, stats: &o.stats[b.signal], gate: &o.gates[b.signal],
+		work:  []part{{request: b.whole}},
+		wait:  backoff{first: o.retry.InitialInterval, max: o.retry.MaxInterval},
+		limit: min(max(time.Duration(o.slow.Load()), o.timeout), max(o.timeout, maxTimeout)),
 	}
-	drop := func(r *request, reason string, err error) {
-		dropped = true
-		stats.dropped.Add(int64(r.records))
-		o.metrics.drop(o.name, b.signal, reason, r.records)
-		o.log.Warn("records were dropped", "exporter", o.name, "signal", b.signal.String(), "reason", reason, "records", r.records, "err", err)
-		work = work[:len(work)-1]
-	}
-
-	for len(work) > 0 {
-		if !probing && gate.isDown() {
-			gate.probe.Lock() // the lane before us may have brought it up meanwhile
-			if probing = gate.isDown(); !probing {
-				gate.probe.Unlock()
-			}
-		}
+	defer d.pass()
+	for len(d.work) > 0 {
+		d.queueUp()
 		if ctx.Err() != nil {
 			return otlp.Aborted
 		}
-		r := work[len(work)-1]
-		if limit := gate.cap.Load(); limit > 0 {
-			if _, size := r.buffers(); int64(size) > limit && cut() {
-				continue
-			}
+		for d.oversized() && d.cut() {
 		}
-		if unsure {
-			stats.resent.Add(int64(r.records))
-		}
-		stats.requests.Add(1)
-		v := o.dest.send(ctx, r)
-		if ctx.Err() != nil && v.Kind != OK && v.Kind != Partial {
+		v := d.attempt(ctx)
+		if v.Held {
 			b.lend()
+		}
+		if ctx.Err() != nil && v.Kind != OK && v.Kind != Partial {
 			return otlp.Aborted
 		}
-		if v.Kind == last {
-			same++
-		} else {
-			last, same = v.Kind, 1
-		}
-		unsure = v.Unsure
-		if v.Kind != OK && v.Kind != Partial {
-			b.lend()
-		}
-		switch v.Kind {
-		case OK, Partial:
-			_, size := r.buffers()
-			stats.sent.Add(int64(r.records) - v.Rejected)
-			stats.rejected.Add(v.Rejected)
-			stats.bytes.Add(int64(size))
-			stats.lastOK.Store(time.Now().UnixNano())
-			if v.Rejected > 0 {
-				o.metrics.drop(o.name, b.signal, "rejected", int(v.Rejected))
-			}
-			if v.Err != nil {
-				o.log.Warn("destination refused records of an accepted request", "exporter", o.name, "signal", b.signal.String(), "rejected", v.Rejected, "err", v.Err)
-			}
-			if shrunk {
-				gate.cap.Store(int64(max(size, 1)))
-				shrunk = false
-			}
-			if gate.up(int64(size)) {
-				o.log.Info("destination accepts data again", "exporter", o.name, "signal", b.signal.String())
-			}
-			if probing {
-				probing = false
-				gate.probe.Unlock()
-			}
-			wait.reset()
-			work = work[:len(work)-1]
+		pause := d.act(v)
+		if pause == 0 {
 			continue
-		case Drop:
-			drop(r, v.Reason, v.Err)
-			continue
-		case Split:
-			if splits++; splits > maxSplits {
-				drop(r, "split_limit", v.Err)
-				continue
-			}
-			_, size := r.buffers()
-			if !cut() {
-				drop(r, "too_large", v.Err)
-				continue
-			}
-			gate.cap.Store(int64(max(size/2, 1)))
-			continue
-		case Again:
-			// Servers hide size limits behind 429 and 503: after three equal answers try less.
-			if same >= 3 && cut() {
-				shrunk = true
-			}
-		case Auth, Misconfigured:
-			v.After = max(v.After, parkFor)
-		}
-		stats.retries.Add(1)
-		if gate.fail(v) {
-			o.log.Warn("destination does not accept data; it is tried again", "exporter", o.name, "signal", b.signal.String(), "verdict", v.Kind.String(), "err", v.Err)
-		}
-		if !probing {
-			probing = gate.probe.TryLock()
 		}
 		select {
-		case <-time.After(wait.next(v.After)):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return otlp.Aborted
 		}
 	}
-	if dropped {
+	if d.dropped {
 		return otlp.Dropped
 	}
 	return otlp.Delivered
 }
 
-func (g *gate) isDown() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.down
-}
-
-// fail notes a failed attempt and says whether it is the first in a row.
-func (g *gate) fail(v Verdict) (first bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	first = !g.down || g.kind != v.Kind
-	if !g.down {
-		g.since = time.Now()
+// queueUp waits, while the destination is down and another lane probes it, for that lane.
+func (d *delivery) queueUp() {
+	if d.probing || !d.gate.isDown() {
+		return
 	}
-	g.down, g.kind, g.err = true, v.Kind, v.Err
-	return first
+	d.gate.probe.Lock()
+	if d.probing = true; !d.gate.isDown() { // the lane before us has brought it up
+		d.pass()
+	}
 }
 
-// up notes that a request of size bytes passed and says whether the destination was down. A
-// learned size limit is doubled: what was refused may only have been an overload.
-func (g *gate) up(size int64) (was bool) {
-	if limit := g.cap.Load(); limit > 0 && size*2 > limit {
-		if limit *= 2; limit > 64<<20 {
-			limit = 0
+// pass lets the next lane probe.
+func (d *delivery) pass() {
+	if d.probing {
+		d.probing = false
+		d.gate.probe.Unlock()
+	}
+}
+
+func (d *delivery) next() *part { return &d.work[len(d.work)-1] }
+
+func (d *delivery) finish() { d.work = d.work[:len(d.work)-1] }
+
+// cut splits the next part and keeps both halves in order.
+func (d *delivery) cut() bool {
+	p := *d.next()
+	x, y, ok := p.split()
+	if ok {
+		d.finish()
+		d.work = append(d.work, part{y, 0, p.unsure}, part{x, 0, p.unsure})
+	}
+	return ok
+}
+
+// oversized says whether the next part is over the bounds of a batch, as a single large chunk
+// can be, or over what the destination takes.
+func (d *delivery) oversized() bool {
+	p := d.next()
+	_, size := p.buffers()
+	return p.records > d.batch.SendBatchSize || size > d.gate.most(d.batch.SendBatchMaxBytes)
+}
+
+// attempt sends the next part.
+func (d *delivery) attempt(ctx context.Context) Verdict {
+	p := d.next()
+	ctx, cancel := context.WithTimeout(ctx, d.limit)
+	defer cancel()
+	start := time.Now()
+	d.stats.requests.Add(1)
+	v := d.dest.send(ctx, p.request)
+	p.tries++
+	accepted := v.Kind == OK || v.Kind == Partial
+	if p.unsure && (accepted || v.Unsure) {
+		d.stats.resent.Add(int64(p.records))
+	}
+	p.unsure = p.unsure || v.Unsure
+	switch {
+	case accepted:
+		d.slow.Store(max(2*int64(time.Since(start)), d.slow.Load()/8*7))
+	case ctx.Err() != nil:
+		// What takes longer than the limit would take longer each time, and the server might
+		// store each copy.
+		d.limit = min(2*d.limit, max(d.timeout, maxTimeout))
+	}
+	return v
+}
+
+// act does what the verdict on the next part asks for and returns how long to wait before
+// going on.
+func (d *delivery) act(v Verdict) (pause time.Duration) {
+	p := d.next()
+	_, size := p.buffers()
+	if v.Kind == Split && v.Reason == tooLarge && size <= smallRequest && (p.records > 1 || p.tries < smallTries) {
+		v.Kind = Again
+	}
+	if v.Kind != d.last {
+		d.last, d.same = v.Kind, 0
+	}
+	d.same++
+
+	switch v.Kind {
+	case OK, Partial:
+		d.accepted(v, size)
+		return 0
+	case Drop:
+		d.giveUp(v.Reason, v.Err)
+		return 0
+	case Split:
+		if d.splits++; d.splits > maxSplits {
+			d.giveUp(splitLimit, v.Err)
+			return 0
 		}
-		g.cap.Store(limit)
+		if !d.cut() {
+			d.giveUp(v.Reason, v.Err)
+			return 0
+		}
+		if v.Reason == tooLarge {
+			d.gate.tooLarge(size)
+		}
+		return 0
+	case Again:
+		// Servers hide size limits behind 429 and 503: after three equal answers try less.
+		if d.same >= 3 && d.cut() {
+			d.shrunk = true
+		}
+	case Auth, Misconfigured:
+		v.After = max(v.After, parkFor)
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	was = g.down
-	g.down, g.err = false, nil
-	return was
+	d.stats.retries.Add(1)
+	if d.gate.fail(v) {
+		d.log.Warn("destination does not accept data; it is tried again", "exporter", d.name, "signal", d.signal.String(), "verdict", v.Kind.String(), "err", v.Err)
+	}
+	if !d.probing {
+		d.probing = d.gate.probe.TryLock()
+	}
+	return d.wait.next(v.After)
+}
+
+// accepted notes that the destination has taken the next part.
+func (d *delivery) accepted(v Verdict, size int) {
+	records := int64(d.next().records)
+	refused := min(v.Rejected, records)
+	d.stats.sent.Add(records - refused)
+	d.stats.bytes.Add(int64(size))
+	d.stats.lastOK.Store(time.Now().UnixNano())
+	if refused > 0 {
+		d.stats.rejected.Add(refused)
+		d.metrics.drop(d.name, d.signal, rejected, int(refused))
+		d.log.Warn("destination refused records of an accepted request", "exporter", d.name, "signal", d.signal.String(), "rejected", refused, "err", v.Err)
+	} else if v.Err != nil {
+		d.log.Warn("destination accepted a request with a warning", "exporter", d.name, "signal", d.signal.String(), "err", v.Err)
+	}
+	if d.gate.passed(size, d.shrunk) {
+		d.log.Info("destination accepts data again", "exporter", d.name, "signal", d.signal.String())
+	}
+	d.shrunk = false
+	d.pass()
+	d.wait.reset()
+	d.finish()
+}
+
+func (d *delivery) giveUp(reason string, err error) {
+	d.dropped = true
+	d.drop(d.signal, reason, d.next().records, err)
+	d.finish()
 }

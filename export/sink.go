@@ -2,12 +2,15 @@ package export
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
 	"stint/export/otlp"
@@ -24,6 +27,9 @@ type Sink struct {
 	server   *grpc.Server
 	records  [otlp.Signals]atomic.Int64
 }
+
+// sinkGrace is for connections of others, who may never hang up.
+const sinkGrace = 2 * time.Second
 
 // NewSink listens on a free loopback port.
 func NewSink() (*Sink, error) {
@@ -64,10 +70,12 @@ func (s *Sink) Exporter() Exporter {
 }
 
 func (s *Sink) export(signal otlp.Signal, decode func(any) error) (any, error) {
-	var request []byte
-	if err := decode(&request); err != nil {
+	var buf mem.Buffer
+	if err := decode(&buf); err != nil {
 		return nil, err
 	}
+	defer buf.Free()
+	request := buf.ReadOnlyData()
 	n, err := otlp.Count(signal, request)
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
@@ -84,11 +92,15 @@ func (s *Sink) export(signal otlp.Signal, decode func(any) error) (any, error) {
 // Records is how many records of a signal arrived.
 func (s *Sink) Records(signal otlp.Signal) int64 { return s.records[signal].Load() }
 
-// Run serves until ctx ends, then lets running calls end.
+// Run serves until ctx ends, then lets running calls end, for a while.
 func (s *Sink) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, s.server.GracefulStop)
+	stop := context.AfterFunc(ctx, func() {
+		limit := time.AfterFunc(sinkGrace, s.server.Stop)
+		defer limit.Stop()
+		s.server.GracefulStop()
+	})
 	defer stop()
-	if err := s.server.Serve(s.listener); err != nil {
+	if err := s.server.Serve(s.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("embedded sink: %w", err)
 	}
 	return nil

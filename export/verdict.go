@@ -35,12 +35,23 @@ type Verdict struct {
 	Kind     Kind
 	After    time.Duration // Again: do not come back sooner
 	Rejected int64         // Partial: how many records
-	Reason   string        // Drop: label of the counter, e.g. "invalid"
+	Reason   string        // Drop, Split: label of the counter when a record is given up for it
 	// Unsure: the server may have taken the request although it did not say so; sending it again
 	// may repeat records.
 	Unsure bool
-	Err    error // what was answered, for people; nil when OK
+	// Held: the transport may still read the request's bytes; they must not be written to.
+	Held bool
+	Err  error // what was answered, for people; nil when OK
 }
+
+// Reasons why a record is given up, apart from those that name a destination's code.
+const (
+	tooLarge   = "too_large"   // Split: the destination's size limit; learned
+	invalid    = "invalid"     // Split: something in the request is not valid
+	splitLimit = "split_limit" // more bad records in a batch than are searched for
+	queueFull  = "queue_full"
+	rejected   = "rejected" // within an accepted request
+)
 
 const (
 	// maxAfter caps what a server may ask for: a proxy that answers "Retry-After: 86400" must not

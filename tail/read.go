@@ -168,11 +168,14 @@ func (w *worker) read(ctx context.Context, c *chain, f *file) (int, error) {
 		return 0, err
 	}
 	if n == 0 {
-		if f.size.Load() < from { // cut in place: what is there now is new
+		c.mu.Lock()
+		err := f.look()
+		c.mu.Unlock()
+		if err == nil && f.size.Load() < from { // cut in place: what is there now is new
 			w.truncated(c, f)
 			return w.read(ctx, c, f)
 		}
-		return 0, nil
+		return 0, err
 	}
 	data, at := w.buf[:n], from
 	for {
@@ -287,7 +290,7 @@ func (w *worker) halfLine(f *file) bool {
 // flushPartials emits records whose next piece does not come.
 func (w *worker) flushPartials(ctx context.Context, c *chain) {
 	for s := range c.join {
-		if j := &c.join[s]; j.active && w.now-j.touched >= int64(partialAge) {
+		if j := &c.join[s]; j.active && w.now-j.touched >= int64(w.t.partialAge) {
 			if w.flushJoin(ctx, c, stream(s)) != nil {
 				return
 			}

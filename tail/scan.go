@@ -535,7 +535,7 @@ func (s *scanner) lookAt(c *chain, now time.Time) {
 	}
 	if work {
 		c.hotUntil = now.Add(hotFor).UnixNano()
-	} else if c.waiting.Load() && c.hotUntil < now.Add(hotFor-partialAge).UnixNano() {
+	} else if c.waiting.Load() && c.hotUntil < now.Add(hotFor-s.t.partialAge).UnixNano() {
 		work = true // a partial record has waited long enough
 	}
 	if work && !paused {

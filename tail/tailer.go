@@ -34,6 +34,8 @@ type Tailer struct {
 	out      func(*otlp.Chunk)
 	log      *slog.Logger
 	workers  int
+	// partialAge is the constant of this name; tests wait for less.
+	partialAge time.Duration
 
 	ready queue
 	stats stats
@@ -73,7 +75,7 @@ func New(o Options) (*Tailer, error) {
 	}
 	t := &Tailer{
 		cfg: o.Config, resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
-		workers: max(o.Workers, 1), chains: map[string]*chain{}, saved: time.Now(),
+		workers: max(o.Workers, 1), chains: map[string]*chain{}, saved: time.Now(), partialAge: partialAge,
 	}
 	t.ready.init()
 	st, err := openStore(o.StateDir, o.Log)

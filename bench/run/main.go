@@ -69,7 +69,7 @@ func parseFlags() (*bench, options, error) {
 		otherCPU = -1
 	}
 	flag.StringVar(&opt.scenario, "scenario", "all", "drain, steady, micro or all")
-	flag.StringVar(&opt.out, "out", "", "file for the results; default results/<time>-<scenario>.json")
+	flag.StringVar(&opt.out, "out", "results", "file for the results (.json), or directory for <time>-<scenario>.json")
 	flag.StringVar(&b.agentBinary, "agent", "../bin/stint-agent", "the agent to measure")
 	flag.StringVar(&b.dir, "dir", os.TempDir(), "directory for backlog, state and logs of the run")
 	flag.IntVar(&b.agentCPU, "agent-cpu", last, "CPU that the agent is pinned to; -1 = any")
@@ -102,8 +102,8 @@ func parseFlags() (*bench, options, error) {
 	if opt.rounds < 1 || opt.backlogBytes < 1<<20 || flag.NArg() > 0 {
 		return nil, opt, errors.New("-rounds must be 1 or more, -backlog 1 MiB or more, and there are no arguments")
 	}
-	if opt.out == "" {
-		opt.out = filepath.Join("results", time.Now().UTC().Format("20060102-150405-")+opt.scenario+".json")
+	if filepath.Ext(opt.out) != ".json" {
+		opt.out = filepath.Join(opt.out, time.Now().UTC().Format("20060102-150405-")+opt.scenario+".json")
 	}
 	return b, opt, nil
 }

@@ -103,14 +103,21 @@ func (r *rig) startAgent(v variant, root string) error {
 	return err
 }
 
-// counters asks the sink.
+// counters asks the sink, for up to half a minute: on a busy machine it may be
+// slow to answer.
 func (r *rig) counters(ctx context.Context) (sink.Counters, error) {
 	var c sink.Counters
-	body, err := get(ctx, "http://"+r.addresses.Control+"/counters")
+	err := poll(ctx, 100*time.Millisecond, 30*time.Second, func() (bool, error) {
+		body, err := get(ctx, "http://"+r.addresses.Control+"/counters")
+		if err != nil {
+			return false, r.sink.gone()
+		}
+		return true, json.Unmarshal(body, &c)
+	})
 	if err != nil {
 		return c, fmt.Errorf("counters of the sink: %w", err)
 	}
-	return c, json.Unmarshal(body, &c)
+	return c, nil
 }
 
 // waitFor waits until the sink has that many different records. errTimeout

@@ -258,7 +258,8 @@ func (f *filesystem) askAll(class int) bool {
 // take takes in the answer of a mount.
 func (f *filesystem) take(m *mount) {
 	f.calls[m.class]--
-	m.busy, m.fresh, m.slow = false, true, m.took > statfsGrace
+	m.busy, m.fresh = false, true
+	m.slow = m.took > statfsGrace && m.took <= statfsTimeout // one that hung may have come back: wait for it again
 	m.answer, m.fault = m.buf, m.err
 	if m.fault == nil && m.took > statfsTimeout {
 		m.fault = fmt.Errorf("answered after %v", m.took)

@@ -1,5 +1,9 @@
 package host
 
+import "errors"
+
+var errNoMemTotal = errors.New("/proc/meminfo: no MemTotal")
+
 // What is taken from /proc/meminfo.
 const (
 	memTotal = iota
@@ -69,6 +73,9 @@ func parseMeminfo(m *meminfo, b []byte) error {
 			v *= 1024
 		}
 		m.v[i], m.has[i] = v, true
+	}
+	if !m.has[memTotal] {
+		return errNoMemTotal
 	}
 	return nil
 }

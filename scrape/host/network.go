@@ -108,6 +108,7 @@ const linkRefresh = uint64(30 * time.Second)
 type network struct {
 	h          *Host
 	cfg        Network
+	net        string // directory of the files of the network namespace
 	dev        file
 	interfaces table[netInterface]
 	prev       uint64 // time of the last scrape of dev
@@ -138,7 +139,7 @@ type netInterface struct {
 func newNetwork(h *Host, cfg *Config) scraper {
 	net := h.proc + "/" + h.pid + "/net"
 	return &network{
-		h: h, cfg: cfg.Network,
+		h: h, cfg: cfg.Network, net: net,
 		dev:       newFile(net + "/dev"),
 		small:     make([]byte, 64),
 		sockets:   newSockets(net),
@@ -212,7 +213,7 @@ func (s *network) appear(n *netInterface, name string) {
 	if n.skip = !selected(s.cfg.Include, s.cfg.Exclude, name); n.skip {
 		return
 	}
-	if n.skip = len(s.cfg.Include) == 0 && isVeth(dir); n.skip {
+	if n.skip = len(s.cfg.Include) == 0 && isVeth(dir) && !hasDefaultRoute(s.net, name); n.skip {
 		return
 	}
 	ifname := otlp.Attr("network.interface.name", name)
@@ -248,6 +249,24 @@ func isVeth(dir string) bool {
 		}
 	}
 	return err == nil
+}
+
+// hasDefaultRoute tells whether the interface leads to the world. A machine that is itself a
+// container (LXC, systemd-nspawn) has an end of a pair for this; a node's ends lead to pods.
+func hasDefaultRoute(net, name string) bool {
+	v4, _ := os.ReadFile(net + "/route") // Iface Destination Gateway …, addresses in hexadecimal
+	for l := range strings.Lines(string(v4)) {
+		if f := strings.Fields(l); len(f) > 7 && f[0] == name && f[1] == "00000000" && f[7] == "00000000" {
+			return true
+		}
+	}
+	v6, _ := os.ReadFile(net + "/ipv6_route") // destination, prefix length, …, device
+	for l := range strings.Lines(string(v6)) {
+		if f := strings.Fields(l); len(f) > 9 && f[9] == name && f[1] == "00" && strings.Trim(f[0], "0") == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // ask reads the state and speed of an interface, and the members of a bond.

@@ -127,6 +127,36 @@ func TestHiddenPID1(t *testing.T) {
 	}
 }
 
+// Ends of veth pairs are left out whatever their names, unless the user names them or the
+// machine is a container itself and has no other way out.
+func TestVeth(t *testing.T) {
+	const rx = "network.interface.name=eni5a4b3c network.io.direction=receive"
+	network := func(c *Config) { c.Network.Enabled = true }
+	named := only(network)
+	named.Network.Include = []string{"eni*"}
+	route := func(path, content string) func(*machine) {
+		return func(m *machine) { m.write(path, content) }
+	}
+	for name, tc := range map[string]struct {
+		cfg    Config
+		change func(*machine)
+		want   bool
+	}{
+		"of a pod":           {only(network), func(*machine) {}, false},
+		"named":              {named, func(*machine) {}, true},
+		"other route":        {only(network), route("proc/1/net/route", "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\nens5\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\neni5a4b3c\t0A01000A\t00000000\t0005\t0\t0\t0\tFFFFFFFF\t0\t0\t0\n"), false},
+		"default route":      {only(network), route("proc/1/net/route", "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\neni5a4b3c\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"), true},
+		"default IPv6 route": {only(network), route("proc/1/net/ipv6_route", "00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eni5a4b3c\n"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t, tc.cfg, tc.change)
+			if got := m.scrape().point("system.network.io", rx) != nil; got != tc.want {
+				t.Errorf("reported: %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
 // Pitfall 5: the start time of the host's counters is btime as first seen. It moves when the
 // clock is set; the points must not.
 func TestBootTimeIsFrozen(t *testing.T) {

@@ -1,5 +1,9 @@
 package host
 
+import "errors"
+
+var errNoFaults = errors.New("/proc/vmstat: no pgfault")
+
 // What is taken from /proc/vmstat: counts of events since boot.
 const (
 	vmFault      = iota // page faults of both kinds
@@ -45,6 +49,9 @@ func parseVmstat(s *vmstat, b []byte) error {
 			return malformed("/proc/vmstat", l)
 		}
 		s.has[i] = true
+	}
+	if !s.has[vmFault] {
+		return errNoFaults
 	}
 	return nil
 }
