@@ -47,8 +47,8 @@ type Agent struct {
 }
 
 // New checks the machine's side of a checked configuration and opens what the agent needs.
-func New(cfg *Config, version string, log *slog.Logger) (a *Agent, err error) {
-	a = &Agent{cfg: cfg, version: version, reg: prometheus.NewRegistry(), started: time.Now()}
+func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
+	a := &Agent{cfg: cfg, version: version, reg: prometheus.NewRegistry(), started: time.Now()}
 	a.log = slog.New(newThrottle(log.Handler()))
 	defer func() {
 		if err != nil {
@@ -68,6 +68,15 @@ func New(cfg *Config, version string, log *slog.Logger) (a *Agent, err error) {
 		}
 		a.log.Error("state directory can't be used; offsets are not kept over a restart", "state_dir", cfg.StateDir, "err", err)
 	}
+	if a.admin, err = listen(cfg.Admin.Listen); err != nil {
+		return nil, fmt.Errorf("admin.listen: %w", err)
+	}
+	if a.health, err = listen(cfg.Health.Listen); err != nil {
+		return nil, fmt.Errorf("health.listen: %w", err)
+	}
+	if a.memory, err = newMemory(cfg.MemoryLimiter, func() { a.export.Flush() }, a.log.With("part", "memory"), a.reg); err != nil {
+		return nil, err
+	}
 	exporters, pipelines := cfg.Exporters, cfg.Pipelines
 	if len(exporters) == 0 {
 		if a.sink, err = export.NewSink(); err != nil {
@@ -82,9 +91,6 @@ func New(cfg *Config, version string, log *slog.Logger) (a *Agent, err error) {
 	if a.export, err = export.New(cfg.Batch, exporters, pipelines, version, a.log.With("part", "export"), a.reg); err != nil {
 		return nil, err
 	}
-	if a.memory, err = newMemory(cfg.MemoryLimiter, a.export.Flush, a.log.With("part", "memory"), a.reg); err != nil {
-		return nil, err
-	}
 	if a.export.Wants(otlp.Logs, "tail") {
 		a.tailer, err = tail.New(tail.Options{
 			Config: cfg.Tail, StateDir: filepath.Join(cfg.StateDir, "tail"), Resource: a.resource(), Version: version,
@@ -97,12 +103,6 @@ func New(cfg *Config, version string, log *slog.Logger) (a *Agent, err error) {
 	}
 	if a.grid, err = a.newGrid(); err != nil {
 		return nil, err
-	}
-	if a.admin, err = listen(cfg.Admin.Listen); err != nil {
-		return nil, fmt.Errorf("admin.listen: %w", err)
-	}
-	if a.health, err = listen(cfg.Health.Listen); err != nil {
-		return nil, fmt.Errorf("health.listen: %w", err)
 	}
 	return a, nil
 }
