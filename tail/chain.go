@@ -44,6 +44,8 @@ type chain struct {
 	mu       sync.Mutex
 	files    []*file // not drained yet, oldest first
 	drained  []*file // read to their ends; open while their names exist
+	kept     []keptFile
+	past     []content // of files that vanished before their stamps were seen
 	state    runState
 	again    bool // data came while running
 	lastSeq  uint64

@@ -21,6 +21,7 @@ const (
 type file struct {
 	id   uint64 // of its record in the state file
 	f    *os.File
+	gz   *os.File // the compressed log that f is the content of; nil for any other file
 	dev  uint64
 	ino  uint64
 	path string // by which it was last seen
@@ -67,6 +68,9 @@ func openFile(path string) (*file, error) {
 
 // look refreshes what fstat says. Needs chain.mu.
 func (f *file) look() error {
+	if f.gz != nil {
+		return nil // it does not change
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.f.Fd()), &st); err != nil {
 		return fmt.Errorf("stat %s: %w", f.path, err)
@@ -75,6 +79,14 @@ func (f *file) look() error {
 	f.mtime = st.Mtim.Nano()
 	f.gone = st.Nlink == 0
 	return nil
+}
+
+func (f *file) close() {
+	for _, x := range [...]*os.File{f.f, f.gz} {
+		if x != nil {
+			x.Close()
+		}
+	}
 }
 
 // hashAt hashes n bytes at off; ok is false when they are not all there.
@@ -111,7 +123,12 @@ func (f *file) record(frontier int64) record {
 // matches says whether f is the file that r was saved of: the same inode, the same beginning,
 // at least as long as what was read, and the same bytes before that point.
 func (f *file) matches(r record) bool {
-	if f.dev != r.Dev || f.ino != r.Ino || f.size.Load() < r.Frontier {
+	return f.dev == r.Dev && f.ino == r.Ino && f.holds(r)
+}
+
+// holds is matches without the inode, for content that was copied.
+func (f *file) holds(r record) bool {
+	if f.size.Load() < r.Frontier {
 		return false
 	}
 	head, ok1 := hashAt(f.f, 0, r.HeadLen)

@@ -117,6 +117,12 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 		if f == nil {
 			break
 		}
+		if f.f == nil {
+			if !w.inflate(c, f) {
+				break
+			}
+			continue
+		}
 		n, err := w.read(ctx, c, f)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -141,6 +147,31 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 		c.caughtUp.Store(w.now)
 	}
 	return left <= 0
+}
+
+// inflate makes the content of a compressed log readable, or takes the log off the chain when
+// there is nothing in it to read. It says whether to go on now.
+func (w *worker) inflate(c *chain, f *file) bool {
+	err := w.t.inflate(c, f)
+	var corrupt corruptError
+	switch {
+	case err == nil:
+		return true
+	case errors.As(err, &corrupt):
+		w.t.stats.lost.Add(f.size.Load())
+		w.t.log.Error("compressed log is damaged; its lines are lost", "file", f.path, "bytes", f.size.Load(), "err", err)
+	case !errors.Is(err, errKnown):
+		w.t.log.Warn("compressed log can't be read now; it is tried again", "file", f.path, "err", err)
+		return false
+	}
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files = c.files[1:]
+	w.t.keepName(c, f.order, f.path, f.size.Load())
+	f.close()
+	return true
 }
 
 // current is the file that is to be read next: the oldest that is not drained. When it is

@@ -100,7 +100,7 @@ func (r *rig) kill() {
 	r.tailer.mu.Lock()
 	for _, c := range r.tailer.chains {
 		for _, f := range slices.Concat(c.files, c.drained) {
-			f.f.Close()
+			f.close()
 		}
 	}
 	r.tailer.mu.Unlock()

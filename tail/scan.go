@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -189,6 +190,11 @@ func (s *scanner) checkDir(d *dir, now time.Time) {
 		if d.kind != rootDir { // its logs stay until they are drained
 			delete(s.dirs, d.path)
 		}
+		for _, c := range d.chains {
+			c.mu.Lock()
+			s.t.forgetKept(c, nil)
+			c.mu.Unlock()
+		}
 		d.mtime, d.watched = 0, false
 		return
 	}
@@ -278,6 +284,7 @@ type generation struct {
 	path    string
 	restart int
 	order   string // as in file
+	gz      bool
 }
 
 // readLogs opens the logs of a container that are new and learns the new names of the others.
@@ -287,12 +294,14 @@ func (s *scanner) readLogs(d *dir, entries []fs.DirEntry) {
 	d.links = d.links[:0]
 	d.chains = slices.DeleteFunc(d.chains, func(c *chain) bool { return s.t.chains[c.key] != c })
 	var found []generation
+	paths := make(map[string]bool, len(entries))
 	for _, e := range entries {
 		restart, stamp, gz, ok := parseLogName(e.Name())
-		if !ok || gz {
+		if !ok {
 			continue
 		}
-		g := generation{filepath.Join(d.path, e.Name()), restart, stamp}
+		g := generation{filepath.Join(d.path, e.Name()), restart, stamp, gz}
+		paths[g.path] = true
 		if stamp == "" {
 			g.order = live
 			if e.Type()&fs.ModeSymlink != 0 {
@@ -301,13 +310,21 @@ func (s *scanner) readLogs(d *dir, entries []fs.DirEntry) {
 		}
 		found = append(found, g)
 	}
-	slices.SortFunc(found, func(a, b generation) int { return strings.Compare(a.order, b.order) })
+	// A plain file comes before its compressed copy: the kubelet deletes it only after.
+	slices.SortFunc(found, func(a, b generation) int {
+		return cmp.Or(strings.Compare(a.order, b.order), strings.Compare(a.path, b.path))
+	})
 	var grown []*chain
 	for _, g := range found {
 		c := s.generation(d, g)
 		if c != nil && !slices.Contains(grown, c) {
 			grown = append(grown, c)
 		}
+	}
+	for _, c := range d.chains {
+		c.mu.Lock()
+		s.t.forgetKept(c, paths)
+		c.mu.Unlock()
 	}
 	for _, c := range grown {
 		s.enqueue(c, time.Now())
@@ -325,6 +342,9 @@ func (s *scanner) generation(d *dir, g generation) *chain {
 	}
 	key := d.path + "/" + strconv.Itoa(g.restart)
 	c := s.t.chains[key]
+	if g.gz {
+		return s.compressed(d, c, key, g)
+	}
 	if c != nil {
 		if f := c.find(uint64(st.Dev), st.Ino); f != nil {
 			c.mu.Lock()
@@ -340,14 +360,55 @@ func (s *scanner) generation(d *dir, g generation) *chain {
 	}
 	f.order = g.order
 	if c == nil {
-		c = s.containerChain(d, key, g.restart)
-		s.t.chains[key] = c
-		d.chains = append(d.chains, c)
+		c = s.addChain(d, key, g.restart)
 	} else if g.order == live {
 		c.renamedAway()
 	}
 	s.t.add(c, f)
 	return c
+}
+
+func (s *scanner) addChain(d *dir, key string, restart int) *chain {
+	c := s.containerChain(d, key, restart)
+	s.t.chains[key] = c
+	d.chains = append(d.chains, c)
+	return c
+}
+
+// compressed takes a compressed log in, unless its content was followed while it was plain.
+func (s *scanner) compressed(d *dir, c *chain, key string, g generation) *chain {
+	if c != nil {
+		c.mu.Lock()
+		known := c.knows(g.order)
+		c.mu.Unlock()
+		if known {
+			return nil
+		}
+	}
+	first := s.t.store.fresh && s.t.cfg.StartAt == "end" && !s.started
+	f, err := openCompressed(g.path)
+	if err != nil {
+		s.openFailed(g.path, err)
+		return nil
+	}
+	if c == nil {
+		c = s.addChain(d, key, g.restart)
+	}
+	f.order = g.order
+	r, done := s.t.store.claimKept(g.path, f.size.Load())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case done:
+		c.kept = append(c.kept, keptFile{id: r.ID, order: g.order, path: g.path})
+	case first:
+		s.t.keepName(c, g.order, g.path, f.size.Load())
+	default:
+		c.insert(f)
+		return c
+	}
+	f.close()
+	return nil
 }
 
 // renamedAway says that the live file of before is not it any more, whatever its name is now:
@@ -519,14 +580,13 @@ func (s *scanner) lookAt(c *chain, now time.Time) {
 			c.files = slices.Insert(c.files, 0, f)
 			f.drained, work = false, true
 			i--
-		case f.gone && f.frontier >= f.read.Load() && len(c.inflight.list) == 0:
-			f.f.Close()
-			s.t.forget = append(s.t.forget, record{ID: f.id, Gone: true})
+		case (f.gone || f.gz != nil) && f.frontier >= f.read.Load() && len(c.inflight.list) == 0:
+			s.end(c, f)
 			c.drained = slices.Delete(c.drained, i, i+1)
 			i--
 		}
 	}
-	over := len(c.files) == 0 && len(c.drained) == 0
+	over := len(c.files) == 0 && len(c.drained) == 0 && len(c.kept) == 0
 	paused := c.pausedUntil > now.UnixNano()
 	c.mu.Unlock()
 	if over {
@@ -541,6 +601,21 @@ func (s *scanner) lookAt(c *chain, now time.Time) {
 	if work && !paused {
 		s.enqueue(c, now)
 	}
+}
+
+// end closes a delivered file that has no name of its own any more. Needs t.mu and c.mu.
+func (s *scanner) end(c *chain, f *file) {
+	path := f.path
+	if f.gz == nil {
+		path += ".gz" // it is there before the plain file goes
+		if _, err := os.Lstat(path); err != nil || f.order >= "}" {
+			c.remember(f)
+			f.close()
+			s.t.pending = append(s.t.pending, record{ID: f.id, Gone: true})
+			return
+		}
+	}
+	s.t.keep(c, f, path)
 }
 
 // enqueue hands c to the workers, unless they have it.

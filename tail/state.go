@@ -168,6 +168,33 @@ func (s *store) claim(f *file) (record, bool) {
 	return record{}, false
 }
 
+// claimContent returns the entry of a file that was in dir and whose content f has, whatever
+// its inode was.
+func (s *store) claimContent(dir string, f *file) (record, bool) {
+	for k, ids := range s.byInode {
+		for i, id := range ids {
+			if r := s.entries[id]; filepath.Dir(r.Path) == dir && r.HeadLen > 0 && f.holds(r) {
+				s.byInode[k] = slices.Delete(ids, i, i+1)
+				return r, true
+			}
+		}
+	}
+	return record{}, false
+}
+
+// claimKept returns the entry of a compressed log that was delivered to its end.
+func (s *store) claimKept(path string, size int64) (record, bool) {
+	for k, ids := range s.byInode {
+		for i, id := range ids {
+			if r := s.entries[id]; r.Path == path && r.Frontier&(1<<32-1) == size {
+				s.byInode[k] = slices.Delete(ids, i, i+1)
+				return r, true
+			}
+		}
+	}
+	return record{}, false
+}
+
 // newID is an ID that no entry has.
 func (s *store) newID() uint64 {
 	s.nextID++

@@ -33,6 +33,7 @@ type Tailer struct {
 	pool     *otlp.Pool
 	out      func(*otlp.Chunk)
 	log      *slog.Logger
+	stateDir string
 	workers  int
 	// partialAge is the constant of this name; tests wait for less.
 	partialAge time.Duration
@@ -41,13 +42,13 @@ type Tailer struct {
 	stats stats
 	scan  *scanner
 
-	saving sync.Mutex // one save at a time; taken before mu
-	mu     sync.Mutex // guards below; taken before a chain's
-	chains map[string]*chain
-	forget []record // of files that are gone, for the next save
-	store  *store
-	saved  time.Time
-	failed error // of the last save
+	saving  sync.Mutex // one save at a time; taken before mu
+	mu      sync.Mutex // guards below; taken before a chain's
+	chains  map[string]*chain
+	pending []record // of files that are closed, for the next save
+	store   *store
+	saved   time.Time
+	failed  error // of the last save
 }
 
 // Options is what a Tailer works with.
@@ -75,7 +76,7 @@ func New(o Options) (*Tailer, error) {
 	}
 	t := &Tailer{
 		cfg: o.Config, resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
-		workers: max(o.Workers, 1), chains: map[string]*chain{}, saved: time.Now(), partialAge: partialAge,
+		stateDir: o.StateDir, workers: max(o.Workers, 1), chains: map[string]*chain{}, saved: time.Now(), partialAge: partialAge,
 	}
 	t.ready.init()
 	st, err := openStore(o.StateDir, o.Log)
@@ -113,7 +114,7 @@ func (t *Tailer) Close() error {
 	defer t.mu.Unlock()
 	for _, c := range t.chains {
 		for _, f := range slices.Concat(c.files, c.drained) {
-			f.f.Close()
+			f.close()
 		}
 	}
 	clear(t.chains)
@@ -141,6 +142,9 @@ func (t *Tailer) saveLoop(ctx context.Context) {
 				for _, f := range slices.Concat(c.files, c.drained) {
 					open[f.id] = true
 				}
+				for _, k := range c.kept {
+					open[k.id] = true
+				}
 				c.mu.Unlock()
 			}
 			t.store.sweep(open)
@@ -157,14 +161,14 @@ func (t *Tailer) save() error {
 	t.saving.Lock()
 	defer t.saving.Unlock()
 	t.mu.Lock()
-	records := t.forget
-	t.forget = nil
+	records := t.pending
+	t.pending = nil
 	for _, c := range t.chains {
 		c.mu.Lock()
 		if c.dirty {
 			c.dirty = false
 			for _, f := range slices.Concat(c.files, c.drained) {
-				if f.frontier != f.saved {
+				if f.frontier != f.saved && f.f != nil {
 					f.identify()
 					f.saved = f.frontier
 					records = append(records, f.record(f.frontier))
@@ -203,9 +207,14 @@ func (t *Tailer) add(c *chain, f *file) {
 	f.read.Store(from)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.insert(f)
+	c.dirty = true
+}
+
+// insert puts f at its place among the generations. Needs c.mu.
+func (c *chain) insert(f *file) {
 	c.files = append(c.files, f)
 	slices.SortStableFunc(c.files, func(a, b *file) int { return strings.Compare(a.order, b.order) })
-	c.dirty = true
 }
 
 // stats are the tailer's counters.
@@ -216,7 +225,8 @@ type stats struct {
 	unfinished                    atomic.Int64 // partial records sent without their end
 	rotations, truncations        atomic.Int64 // files
 	panics, openErrors, overflows atomic.Int64
-	lost                          atomic.Int64 // bytes that vanished unread
+	lost                          atomic.Int64 // bytes of compressed logs that could not be read
+	recovered                     atomic.Int64 // compressed logs read on from where they were left
 }
 
 // Counts is where the records are.
@@ -254,6 +264,7 @@ type Status struct {
 	Rotations   int64     `json:"rotations"`
 	Truncations int64     `json:"truncations"`
 	LostBytes   int64     `json:"lost_bytes"`
+	Recovered   int64     `json:"gz_recovered"`
 	OpenErrors  int64     `json:"open_errors"`
 	Panics      int64     `json:"panics"`
 	Overflows   int64     `json:"watch_overflows"`
@@ -282,7 +293,7 @@ func (t *Tailer) Status() Status {
 	s := &t.stats
 	st := Status{
 		Counts: t.Counts(), Malformed: s.malformed.Load(), Truncated: s.truncated.Load(), Unfinished: s.unfinished.Load(),
-		Rotations: s.rotations.Load(), Truncations: s.truncations.Load(), LostBytes: s.lost.Load(),
+		Rotations: s.rotations.Load(), Truncations: s.truncations.Load(), LostBytes: s.lost.Load(), Recovered: s.recovered.Load(),
 		OpenErrors: s.openErrors.Load(), Panics: s.panics.Load(), Overflows: s.overflows.Load(),
 		Watching: t.scan.watching.Load(),
 	}

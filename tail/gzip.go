@@ -1,0 +1,195 @@
+package tail
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// The kubelet compresses a rotated log at the next rotation: N.log.STAMP becomes
+// N.log.STAMP.gz, with the same content, and the plain file is deleted. A compressed log that
+// was followed while it was plain is known by its stamp. Any other one (rotated and compressed
+// while the agent was not running, or long before) is written out into a file without a name
+// when its turn has come, found again among the saved entries by its content, and read on from
+// there like any other file. One that was read to its end is kept by name until it is deleted,
+// so that no restart reads it again.
+
+// maxInflated bounds what one compressed log may become: the kubelet rotates at 10 MiB by
+// default; no sensible setting comes near.
+const maxInflated = 4 << 30
+
+// keptFile is a compressed log whose content was delivered.
+type keptFile struct {
+	id    uint64
+	order string
+	path  string
+}
+
+// openCompressed opens a compressed log; nothing is read of its content yet.
+func openCompressed(path string) (*file, error) {
+	f, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	n, err := inflatedSize(f.f, f.size.Load())
+	if err != nil {
+		f.f.Close()
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	f.gz, f.f = f.f, nil
+	f.mtime = 0 // nobody writes to it
+	f.size.Store(n)
+	return f, nil
+}
+
+// inflatedSize is the size that the end of a gzip file states, modulo 4 GiB (RFC 1952, 2.3.1).
+func inflatedSize(r io.ReaderAt, size int64) (int64, error) {
+	var b [4]byte
+	if size < 18 { // header and trailer alone
+		return 0, errors.New("too short for a gzip file")
+	}
+	if _, err := r.ReadAt(b[:], size-4); err != nil {
+		return 0, err
+	}
+	return int64(binary.LittleEndian.Uint32(b[:])), nil
+}
+
+// inflate writes f's content into a file without a name and finds out how much of it was
+// delivered before.
+func (t *Tailer) inflate(c *chain, f *file) error {
+	out, err := os.CreateTemp(t.stateDir, "inflated-*")
+	if err != nil { // a read-only state directory
+		if out, err = os.CreateTemp("", "stint-inflated-*"); err != nil {
+			return fmt.Errorf("room to decompress %s: %w", f.path, err)
+		}
+	}
+	if err := os.Remove(out.Name()); err != nil {
+		out.Close()
+		return fmt.Errorf("decompress %s: %w", f.path, err)
+	}
+	z, err := gzip.NewReader(bufio.NewReaderSize(io.NewSectionReader(f.gz, 0, 1<<62), 64<<10))
+	n := int64(0)
+	if err == nil {
+		n, err = io.Copy(out, io.LimitReader(z, maxInflated))
+	}
+	if err != nil {
+		out.Close()
+		return corruptError{fmt.Errorf("decompress %s after %d bytes: %w", f.path, n, err)}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hasContent(out, n) {
+		out.Close()
+		return errKnown
+	}
+	f.f = out
+	f.size.Store(n)
+	if r, ok := t.store.claimContent(filepath.Dir(f.path), f); ok {
+		f.id, f.saved, f.frontier = r.ID, r.Frontier, r.Frontier
+		f.read.Store(r.Frontier)
+		t.stats.recovered.Add(1)
+	} else {
+		f.id = t.store.newID()
+		c.dirty = true
+	}
+	f.identify()
+	return nil
+}
+
+// errKnown says that a compressed log is one that is, or was, followed while it was plain.
+var errKnown = errors.New("known under another name")
+
+// content tells logs apart that have lost their names.
+type content struct {
+	headLen  int
+	headHash uint64
+	size     int64
+}
+
+// maxPast is how many logs that vanished without a known name are remembered: the kubelet
+// keeps five.
+const maxPast = 8
+
+// remember keeps what identifies f after it is closed. Needs c.mu.
+func (c *chain) remember(f *file) {
+	c.past = append(c.past, content{f.headLen, f.headHash, f.size.Load()})
+	c.past = c.past[max(len(c.past)-maxPast, 0):]
+}
+
+// hasContent says whether n bytes of out are what another file of c has or had. The kubelet may
+// rename, compress and delete between two looks, so that a followed file never had its stamp.
+// Needs c.mu.
+func (c *chain) hasContent(out *os.File, n int64) bool {
+	same := func(x content) bool {
+		sum, ok := hashAt(out, 0, x.headLen)
+		return ok && x.headLen > 0 && sum == x.headHash && x.size == n
+	}
+	for _, list := range [2][]*file{c.files, c.drained} {
+		for _, f := range list {
+			if f.gz == nil && f.gone && same(content{f.headLen, f.headHash, f.size.Load()}) {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(c.past, same)
+}
+
+// corruptError says that a compressed log can't be read, now or later.
+type corruptError struct{ error }
+
+// keepName keeps a compressed log by name alone: nothing of it is to be read. Needs t.mu and
+// c.mu.
+func (t *Tailer) keepName(c *chain, order, path string, size int64) {
+	id := t.store.newID()
+	t.pending = append(t.pending, record{ID: id, Path: path, Frontier: size})
+	c.kept = append(c.kept, keptFile{id: id, order: order, path: path})
+}
+
+// keep ends a file whose content lies compressed under path: only its name is kept. Needs t.mu
+// and c.mu.
+func (t *Tailer) keep(c *chain, f *file, path string) {
+	r := f.record(f.frontier)
+	r.Path = path
+	t.pending = append(t.pending, r)
+	c.kept = append(c.kept, keptFile{id: f.id, order: f.order, path: path})
+	f.close()
+}
+
+// forgetKept forgets the kept files that are not among the paths. Needs t.mu and c.mu.
+func (t *Tailer) forgetKept(c *chain, paths map[string]bool) {
+	kept := c.kept[:0]
+	for _, k := range c.kept {
+		if paths[k.path] {
+			kept = append(kept, k)
+		} else {
+			t.pending = append(t.pending, record{ID: k.id, Gone: true})
+		}
+	}
+	c.kept = kept
+}
+
+// knows says whether the generation with this stamp is, or was, followed. Needs c.mu.
+func (c *chain) knows(order string) bool {
+	for _, list := range [2][]*file{c.files, c.drained} {
+		for _, f := range list {
+			if f.order == order {
+				return true
+			}
+		}
+	}
+	for _, k := range c.kept {
+		if k.order == order {
+			return true
+		}
+	}
+	return false
+}
