@@ -124,7 +124,7 @@ func (a *Agent) newGrid() (*scrape.Grid, error) {
 	for _, s := range sources {
 		to[s.Name()] = a.export.Input(otlp.Metrics, s.Name())
 	}
-	emit := to[sources[0].Name()]
+	emit := func(source string, c *otlp.Chunk) { to[source](c) }
 	return scrape.New(a.cfg.Scrape, sources, a.memory.metrics, emit, log, a.reg)
 }
 

@@ -91,7 +91,7 @@ func (g *Grid) ship(src *source) {
 			c := otlp.NewChunk(slab, slab.Buf[start:len(slab.Buf):len(slab.Buf)])
 			c.Group, c.Records, c.Signal, c.Lane = r.group, points, otlp.Metrics, src.lane
 			c.Origin, c.Mark = g, src.id
-			g.emit(c)
+			g.emit(src.Name(), c)
 		}
 	}
 	if slab != nil {

@@ -68,7 +68,7 @@ type Grid struct {
 	sources  []*source
 	scrapers []*scraper
 	pool     *otlp.Pool
-	emit     func(*otlp.Chunk)
+	emit     func(source string, c *otlp.Chunk)
 	log      *slog.Logger
 	metrics  selfMetrics
 	now      func() time.Time // the wall clock; tests set it
@@ -92,10 +92,10 @@ type source struct {
 	points, delivered prometheus.Counter
 }
 
-// New makes a grid of these sources; it starts nothing. Chunks come from pool and go to emit,
-// which must not block for long: the grid stands still meanwhile. Where only Once is wanted,
-// pool, emit and reg may be nil.
-func New(cfg Config, sources []Source, pool *otlp.Pool, emit func(*otlp.Chunk), log *slog.Logger, reg prometheus.Registerer) (*Grid, error) {
+// New makes a grid of these sources; it starts nothing. Chunks come from pool and go to emit
+// with the name of their source; emit must not block for long: the grid stands still meanwhile.
+// Where only Once is wanted, pool, emit and reg may be nil.
+func New(cfg Config, sources []Source, pool *otlp.Pool, emit func(source string, c *otlp.Chunk), log *slog.Logger, reg prometheus.Registerer) (*Grid, error) {
 	if cfg.Interval <= 0 {
 		return nil, fmt.Errorf("scrape interval %v is not positive", cfg.Interval)
 	}
@@ -138,13 +138,14 @@ func New(cfg Config, sources []Source, pool *otlp.Pool, emit func(*otlp.Chunk), 
 	return g, nil
 }
 
-// Run scrapes until ctx ends.
+// Run scrapes until ctx ends. Scrapes under way then are given stopGrace to end, and what they
+// found is still sent.
 func (g *Grid) Run(ctx context.Context) error {
 	if !g.active.CompareAndSwap(false, true) {
 		return errors.New("the grid is at work already")
 	}
+	defer g.release()
 	g.start(ctx)
-	defer g.stop()
 
 	tick := time.NewTimer(0)
 	defer tick.Stop()
@@ -154,6 +155,8 @@ func (g *Grid) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			g.stop()
+			g.flush(ctx.Err())
 			return nil
 		case <-tick.C:
 			at, wait := g.due(g.now())
@@ -163,7 +166,7 @@ func (g *Grid) Run(ctx context.Context) error {
 			}
 			tick.Reset(wait)
 		case s := <-g.done:
-			g.finish(s)
+			g.finish(s, ctx.Err())
 			if g.open == 0 {
 				deadline.Stop()
 			}
@@ -216,7 +219,7 @@ func (g *Grid) start(ctx context.Context) {
 	}
 }
 
-// stop ends the goroutines of the scrapers and closes the sources, except those that hang.
+// stop ends the goroutines of the scrapers, except those that hang.
 func (g *Grid) stop() {
 	for _, s := range g.scrapers {
 		close(s.run)
@@ -231,6 +234,23 @@ func (g *Grid) stop() {
 		}
 		break
 	}
+}
+
+// flush sends what the last scrapes found.
+func (g *Grid) flush(ended error) {
+	for len(g.done) > 0 {
+		s := <-g.done
+		s.busy = false
+		s.account(g.log, ended)
+		s.source.ready = append(s.source.ready, s)
+	}
+	for _, src := range g.sources {
+		g.ship(src)
+	}
+}
+
+// release lets go of the sources, except those that hang.
+func (g *Grid) release() {
 	for len(g.done) > 0 {
 		(<-g.done).busy = false
 	}
@@ -243,7 +263,7 @@ func (g *Grid) stop() {
 		if c, ok := src.Source.(io.Closer); ok && !g.hangs(src) {
 			c.Close()
 		}
-		src.open, src.ready = 0, src.ready[:0]
+		src.open = 0
 	}
 	g.open = 0
 	g.active.Store(false)
@@ -274,9 +294,9 @@ func (g *Grid) tick(at time.Time) {
 }
 
 // finish takes in a scraper that is done.
-func (g *Grid) finish(s *scraper) {
+func (g *Grid) finish(s *scraper, ended error) {
 	s.busy = false
-	s.account(g.log)
+	s.account(g.log, ended)
 	src := s.source
 	src.ready = append(src.ready, s)
 	if !s.late {
@@ -314,6 +334,7 @@ func (g *Grid) Once(ctx context.Context) ([]Part, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxDeadline)
 	defer cancel()
+	defer g.release()
 	g.start(ctx)
 	defer g.stop()
 
@@ -332,7 +353,7 @@ wait:
 		select {
 		case s := <-g.done:
 			s.busy = false
-			s.account(g.log)
+			s.account(g.log, nil)
 		case <-ctx.Done():
 			break wait
 		}

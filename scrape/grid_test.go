@@ -90,7 +90,7 @@ type bed struct {
 func newBed(t *testing.T, sources ...Source) *bed {
 	t.Helper()
 	b := &bed{t: t, reg: prometheus.NewRegistry(), pool: otlp.NewPool(64<<20, nil)}
-	emit := func(c *otlp.Chunk) {
+	emit := func(_ string, c *otlp.Chunk) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.sent = append(b.sent, fmt.Sprintf("%g: %s", time.Since(bubble).Seconds(), c.Data))
@@ -298,6 +298,29 @@ func TestHangAtTheEnd(t *testing.T) {
 	})
 }
 
+// What is being scraped when the grid ends is still sent; who was told to give up is no failure.
+func TestLastPoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &fake{name: "host", parts: []string{"quick", "slow", "polite"}, do: func(ctx context.Context, part string, at time.Time, hand func(*otlp.Group, []byte, int)) error {
+			switch part {
+			case "slow":
+				time.Sleep(time.Second)
+			case "polite":
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return hands(ctx, part, at, hand)
+		}}
+		b := newBed(t, src)
+		b.run(0, 500*time.Millisecond)
+		if got := strings.Join(b.sent, ", "); got != "1: quick;slow;" {
+			t.Errorf("sent %q", got)
+		}
+		b.expect(2, "stint_scrape_delivered_points_total")
+		b.expect(0, "stint_scrape_errors_total")
+	})
+}
+
 // Failures and panics are counted by reason, logged once, and tried again; what a failing
 // scraper handed over counts, of a panicking one it does not.
 func TestFailures(t *testing.T) {
@@ -437,10 +460,11 @@ func TestChunks(t *testing.T) {
 	b := newBed(t, src)
 	b.keep = true
 	b.grid.start(t.Context())
+	defer b.grid.release()
 	defer b.grid.stop()
 	b.grid.tick(bubble)
 	for range src.parts {
-		b.grid.finish(<-b.grid.done)
+		b.grid.finish(<-b.grid.done, nil)
 	}
 	sizes := map[*otlp.Group][]int{}
 	points := 0

@@ -112,8 +112,9 @@ func reason(err error) string {
 	return "failed"
 }
 
-// account counts and reports the scrape that just ended.
-func (s *scraper) account(log *slog.Logger) {
+// account counts and reports the scrape that just ended. ended is why the grid ends, if it
+// does: a scraper that gave up for this reason did not fail.
+func (s *scraper) account(log *slog.Logger, ended error) {
 	points := 0
 	for i := range s.parts {
 		points += s.parts[i].points
@@ -129,6 +130,9 @@ func (s *scraper) account(log *slog.Logger) {
 	}
 	s.mu.Unlock()
 
+	if ended != nil && errors.Is(s.err, ended) {
+		return
+	}
 	if s.err != nil {
 		s.fail(log, time.Now(), reason(s.err), s.err)
 	} else if s.throttle.recovered() {

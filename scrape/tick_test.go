@@ -19,7 +19,7 @@ func ticker(t testing.TB) (tick func(), chunks *[]int, stop func()) {
 	log := slog.New(slog.DiscardHandler)
 	chunks = new([]int)
 	*chunks = make([]int, 0, 16)
-	emit := func(c *otlp.Chunk) {
+	emit := func(_ string, c *otlp.Chunk) {
 		*chunks = append(*chunks, len(c.Data))
 		c.Settle(otlp.Delivered)
 	}
@@ -34,9 +34,9 @@ func ticker(t testing.TB) (tick func(), chunks *[]int, stop func()) {
 		*chunks = (*chunks)[:0]
 		g.tick(at)
 		for range g.scrapers {
-			g.finish(<-g.done)
+			g.finish(<-g.done, nil)
 		}
-	}, chunks, g.stop
+	}, chunks, func() { g.stop(); g.release() }
 }
 
 // The whole tick allocates nothing: scrape, hand over, copy into a chunk, count.

@@ -41,25 +41,25 @@ func (f *file) read() ([]byte, error) {
 // readIfThere is read, but a file that does not exist has no content and is no error.
 func (f *file) readIfThere() ([]byte, error) {
 	if f.fd < 0 {
-		if _, op, errno := f.open(); errno == unix.ENOENT {
+		if errno := f.open(); errno == unix.ENOENT {
 			return nil, nil
 		} else if errno != 0 {
-			return nil, &os.PathError{Op: op, Path: f.path, Err: errno}
+			return nil, &os.PathError{Op: "open", Path: f.path, Err: errno}
 		}
 	}
 	return f.read()
 }
 
-func (f *file) open() (b []byte, op string, errno unix.Errno) {
+func (f *file) open() (errno unix.Errno) {
 	f.fd, errno = openat(f.cstr)
-	return nil, "open", errno
+	return errno
 }
 
 // try opens the file if need be and reads it. It leaves it closed after an error.
 func (f *file) try() (b []byte, op string, errno unix.Errno) {
 	if f.fd < 0 {
-		if _, op, errno := f.open(); errno != 0 {
-			return nil, op, errno
+		if errno := f.open(); errno != 0 {
+			return nil, "open", errno
 		}
 	}
 	if f.buf == nil {

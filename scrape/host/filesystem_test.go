@@ -1,12 +1,14 @@
 package host
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -24,7 +26,7 @@ func mounted(t *testing.T, ask func(*mount) error, lines ...string) *machine {
 	m := newMachine(t, only(func(c *Config) { c.Filesystem.Enabled, c.Filesystem.Remote = true, true }), func(m *machine) {
 		m.write("proc/1/mountinfo", strings.Join(lines, "\n")+"\n")
 	})
-	part0[*filesystem](m.Host).statfs = func(mt *mount) error {
+	scraperOf[*filesystem](m.Host).statfs = func(mt *mount) error {
 		mt.buf = unix.Statfs_t{Bsize: 65536, Frsize: 4096, Blocks: 1000, Bfree: 600, Bavail: 550, Files: 100, Ffree: 90}
 		return ask(mt)
 	}
@@ -271,46 +273,55 @@ func TestMountIsChecked(t *testing.T) {
 	}
 }
 
-// The list of mounts is read again when the kernel says so (POLLPRI), and only then. It takes
-// a mount namespace of one's own to see.
-func TestMountsChange(t *testing.T) {
-	if os.Getenv("STINT_TEST_MOUNTS") == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestMountsChange$", "-test.v")
-		cmd.Env = append(os.Environ(), "STINT_TEST_MOUNTS="+t.TempDir())
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+// inNamespace runs the test of this name again, in a process with a mount namespace of its own
+// where it may mount, and tells whether it is that process.
+func inNamespace(t *testing.T) bool {
+	if os.Getenv("STINT_TEST_NAMESPACE") != "" {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Fatal(err)
 		}
-		out, err := cmd.CombinedOutput()
-		if errors.Is(err, os.ErrPermission) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL) {
-			t.Skipf("no user namespaces here: %v", err)
-		}
-		if err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
-		return
+		return true
 	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "STINT_TEST_NAMESPACE=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 	}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case errors.Is(err, os.ErrPermission) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL):
+		t.Skipf("no user namespaces here: %v", err)
+	case err != nil:
+		t.Errorf("%v\n%s", err, out)
+	case bytes.Contains(out, []byte("--- SKIP")):
+		t.Skipf("%s", out)
+	}
+	return false
+}
+
+// newMounts is the scraper alone, over the mounts of this process.
+func newMounts(t *testing.T) (*filesystem, *points) {
 	h := &Host{proc: "/proc", pid: "self", log: slog.New(slog.DiscardHandler)}
 	cfg := Defaults()
+	cfg.Filesystem.Remote = true
 	f := newFilesystem(h, &cfg).(*filesystem)
-	defer f.close()
-	here := os.Getenv("STINT_TEST_MOUNTS")
-	lists := func() bool {
-		for _, m := range f.list {
-			if m.mountPoint == here {
-				return true
-			}
-		}
-		return false
+	t.Cleanup(f.close)
+	return f, &points{table: filesystemMetrics}
+}
+
+// The list of mounts is read again when the kernel says so (POLLPRI), and only then.
+func TestMountsChange(t *testing.T) {
+	if !inNamespace(t) {
+		return
 	}
-	p := points{table: filesystemMetrics}
-	scrape := func() {
+	f, p := newMounts(t)
+	here := t.TempDir()
+	scrape := func() (listed bool) {
 		p.begin(1)
-		f.scrape(&p, tick)
+		f.scrape(p, tick)
+		return slices.ContainsFunc(f.list, func(m *mount) bool { return m.mountPoint == here })
 	}
 	scrape()
 	for range 3 {
@@ -321,13 +332,61 @@ func TestMountsChange(t *testing.T) {
 	if err := unix.Mount("stint-test", here, "tmpfs", 0, "size=1m"); err != nil {
 		t.Fatal(err)
 	}
-	if scrape(); !lists() {
+	if !scrape() {
 		t.Error("a new mount is not seen")
 	}
 	if err := unix.Unmount(here, 0); err != nil { // not busy: nothing is kept open
 		t.Fatal(err)
 	}
-	if scrape(); lists() {
+	if scrape() {
 		t.Error("a mount that is gone is still seen")
+	}
+}
+
+// A FUSE file system whose program never answers hangs in the kernel as a dead server does.
+func TestFUSEHangs(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	fuse, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	here := t.TempDir()
+	if err := unix.Mount("stint-test", here, "fuse", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse)); err != nil {
+		t.Skip(err)
+	}
+	f, p := newMounts(t)
+	var m *mount
+	scrape := func() (up string, err error) {
+		p.begin(1)
+		err = f.scrape(p, tick)
+		m = f.list[slices.IndexFunc(f.list, func(m *mount) bool { return m.mountPoint == here })]
+		up = "no point"
+		for _, q := range p.got {
+			if q.metric == filesystemUp && len(q.attrs) > 0 && &q.attrs[0] == &m.attrs.up[0] {
+				up = fmt.Sprint(q.bits)
+			}
+		}
+		return up, err
+	}
+	begin := time.Now()
+	if up, err := scrape(); up != "no point" || err != nil || !m.busy {
+		t.Errorf("at first: up %s, %v, busy %v", up, err, m.busy)
+	}
+	if d := time.Since(begin); d > time.Second {
+		t.Errorf("the scrape waited %v", d)
+	}
+	m.since = m.since.Add(-statfsTimeout) // as if the time had passed
+	if up, err := scrape(); up != "0" || !errors.Is(err, errHangs) {
+		t.Errorf("after the timeout: up %s, %v", up, err)
+	}
+	unix.Close(fuse) // the program is gone, and the call ends with ENOTCONN
+	f.answers <- <-f.answers
+	if up, err := scrape(); up != "0" || !errors.Is(err, unix.ENOTCONN) {
+		t.Errorf("after the end: up %s, %v", up, err)
+	}
+	if err := unix.Unmount(here, unix.MNT_DETACH); err != nil {
+		t.Error(err)
 	}
 }

@@ -158,7 +158,7 @@ func newTestHost(t testing.TB, cfg Config, root string) *Host {
 	t.Helper()
 	h := New(cfg, root, "node-1", "1.2.3", slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { h.Close() })
-	if f := part0[*filesystem](h); f != nil {
+	if f := scraperOf[*filesystem](h); f != nil {
 		f.statfs = func(m *mount) error {
 			m.buf = unix.Statfs_t{Bsize: 65536, Frsize: 4096, Blocks: 1000, Bfree: 600, Bavail: 550, Files: 100, Ffree: 90}
 			if m.fstype == "btrfs" || m.fstype == "vfat" {
@@ -170,8 +170,8 @@ func newTestHost(t testing.TB, cfg Config, root string) *Host {
 	return h
 }
 
-// part0 finds the scraper of a type.
-func part0[T scraper](h *Host) (s T) {
+// scraperOf finds the scraper of a type, nil when it is off.
+func scraperOf[T scraper](h *Host) (s T) {
 	for i := range h.parts {
 		if s, ok := h.parts[i].scraper.(T); ok {
 			return s

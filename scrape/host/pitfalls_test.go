@@ -223,7 +223,7 @@ func TestDeviceComesAndGoes(t *testing.T) {
 	if len(f.text()) != points {
 		t.Errorf("not what it was before:\n%s", f.text())
 	}
-	if n := len(part0[*network](m.Host).interfaces.byName) + len(part0[*disk](m.Host).devices.byName); n != 9+12 {
+	if n := len(scraperOf[*network](m.Host).interfaces.byName) + len(scraperOf[*disk](m.Host).devices.byName); n != 9+12 {
 		t.Errorf("%d devices remembered, want 21", n)
 	}
 }
@@ -531,7 +531,7 @@ func TestMissingFileError(t *testing.T) {
 func TestReopen(t *testing.T) {
 	m := newMachine(t, only(func(c *Config) { c.Memory.Enabled = true }))
 	m.scrape()
-	meminfo := &part0[*memory](m.Host).meminfo
+	meminfo := &scraperOf[*memory](m.Host).meminfo
 	null, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
