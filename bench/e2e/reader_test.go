@@ -26,13 +26,13 @@ type record struct {
 	ns   int64 // the runtime's time of its first piece
 	body string
 	// optional records may also be missing: an unfinished one, which the agent
-	// holds back for some seconds, and what was compressed before it started.
+	// holds back for some seconds.
 	optional bool
 }
 
 // readTree is what should arrive: every record under root by source, in the
 // order of writing. It is slow and simple on purpose.
-func readTree(t *testing.T, root string, compressedBefore map[string]bool) map[source][]record {
+func readTree(t *testing.T, root string) map[source][]record {
 	t.Helper()
 	want := map[source][]record{}
 	for _, dir := range glob(t, root, "*", "*") {
@@ -70,7 +70,6 @@ func readTree(t *testing.T, root string, compressedBefore map[string]bool) map[s
 					r = &record{ns: at.UnixNano()}
 				}
 				r.body += part[3]
-				r.optional = r.optional || compressedBefore[file]
 				if part[2] == "P" {
 					unfinished[from] = r
 					continue
@@ -159,7 +158,7 @@ func TestReaderJoinsAndSorts(t *testing.T) {
 		errs:  {{ns: ns("2026-01-01T00:00:03.5Z")}},
 		again: {{ns: ns("2026-01-01T00:00:05Z"), body: "\uFFFD\uFFFDz"}},
 	}
-	got := readTree(t, root, nil)
+	got := readTree(t, root)
 	if len(got) != len(want) {
 		t.Fatalf("%d sources, want %d", len(got), len(want))
 	}
