@@ -112,10 +112,10 @@ func (a *Agent) newGrid() (*scrape.Grid, error) {
 	log := a.log.With("part", "scrape")
 	var sources []scrape.Source
 	if a.export.Wants(otlp.Metrics, "host") && a.cfg.Scrape.Host.Enabled {
-		sources = append(sources, host.New(a.cfg.Scrape.Host, a.cfg.Scrape.RootPath, a.cfg.NodeName, a.version, log))
+		sources = append(sources, host.New(a.cfg.Scrape.Host, a.cfg.Scrape.RootPath, a.cfg.KubernetesNode, a.version, log))
 	}
 	if a.export.Wants(otlp.Metrics, "self") {
-		sources = append(sources, newSelf(a.reg, a.cfg.NodeName, a.version, a.started))
+		sources = append(sources, newSelf(a.reg, a.cfg.NodeName, a.resource(), a.version, a.started))
 	}
 	if len(sources) == 0 {
 		return nil, nil
@@ -128,9 +128,13 @@ func (a *Agent) newGrid() (*scrape.Grid, error) {
 	return scrape.New(a.cfg.Scrape, sources, a.memory.metrics, emit, log, a.reg)
 }
 
-// resource is what every log record says of this machine.
+// resource is what logs and the agent's own metrics say of this machine.
 func (a *Agent) resource() []otlp.KeyValue {
-	return []otlp.KeyValue{otlp.Attr("k8s.node.name", a.cfg.NodeName)}
+	kvs := []otlp.KeyValue{otlp.Attr("host.name", host.HostName(a.cfg.Scrape.RootPath, a.cfg.KubernetesNode))}
+	if a.cfg.KubernetesNode != "" {
+		kvs = append(kvs, otlp.Attr("k8s.node.name", a.cfg.KubernetesNode))
+	}
+	return kvs
 }
 
 // ownPod is namespace/name of the pod that the agent runs in, or empty.

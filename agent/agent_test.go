@@ -285,7 +285,7 @@ func TestReadOnlyStateDirectoryIsNoReasonToStop(t *testing.T) {
 
 func TestOwnMetricsLeaveAsOTLP(t *testing.T) {
 	r := startAgent(t, testConfig(t))
-	self := newSelf(r.a.reg, "node-1", "v0", time.Now())
+	self := newSelf(r.a.reg, "node-1", nil, "v0", time.Now())
 	var data []byte
 	points := 0
 	if err := self.Scrape(t.Context(), 0, time.Now(), func(_ *otlp.Group, b []byte, n int) { data, points = b, n }); err != nil {

@@ -34,7 +34,10 @@ type Config struct {
 	Pipelines     export.Pipelines `yaml:"pipelines" doc:"which sources go to which exporters, by SIGNAL or SIGNAL/NAME; none: every source to every exporter that takes its signal"`
 	DrainTimeout  time.Duration    `yaml:"drain_timeout" doc:"at the end, time to deliver what was read already; what is left is read again after the next start; 0s to 10m"`
 
-	Demo bool `yaml:"-"` // --demo: write logs into a temporary directory and follow those
+	// KubernetesNode is node_name when Kubernetes gave it or somebody set it, else empty: a
+	// laptop is no node, although the agent calls it by its host name.
+	KubernetesNode string `yaml:"-"`
+	Demo           bool   `yaml:"-"` // --demo: write logs into a temporary directory and follow those
 }
 
 // Log is the agent's own log.
@@ -126,8 +129,12 @@ func Load(args LoadArgs) (*Config, *Report) {
 	}
 	if cfg.NodeName == "" {
 		var from string
-		cfg.NodeName, from = nodeName(env)
+		if cfg.NodeName, from = nodeName(env); strings.HasPrefix(from, "env ") {
+			cfg.KubernetesNode = cfg.NodeName
+		}
 		l.Derived("node_name", from)
+	} else {
+		cfg.KubernetesNode = cfg.NodeName
 	}
 	if len(cfg.Pipelines) == 0 {
 		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, Sources())

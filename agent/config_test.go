@@ -32,7 +32,7 @@ func TestNothingConfiguredWorks(t *testing.T) {
 		t.Fatalf("faults:\n%v", report.Faults)
 	}
 	want := Defaults()
-	want.NodeName = "n"
+	want.NodeName, want.KubernetesNode = "n", "n"
 	want.StateDir = cfg.StateDir // depends on who runs the test
 	want.Pipelines = export.Pipelines{}
 	if d := cmp.Diff(want, *cfg); d != "" {
@@ -71,7 +71,7 @@ pipelines:
 		t.Fatalf("faults:\n%v", report.Faults)
 	}
 	want := Defaults()
-	want.NodeName = "node-1"
+	want.NodeName, want.KubernetesNode = "node-1", "node-1"
 	want.Tail.Files[0].Include = []string{"/var/log/syslog"}
 	otlp, _ := want.Exporters.NewValue("otlp")
 	o := otlp.(*export.OTLP)
@@ -216,6 +216,13 @@ func TestNodeName(t *testing.T) {
 			cfg, report := Load(LoadArgs{Env: tc.env, Set: tc.set})
 			if from := report.Origin("node_name").String(); cfg.NodeName != tc.want || from != tc.from {
 				t.Errorf("node_name %q from %q, want %q from %q", cfg.NodeName, from, tc.want, tc.from)
+			}
+			node := tc.want
+			if tc.from == "the host name" {
+				node = "" // a laptop is no Kubernetes node
+			}
+			if cfg.KubernetesNode != node {
+				t.Errorf("Kubernetes node %q, want %q", cfg.KubernetesNode, node)
 			}
 		})
 	}

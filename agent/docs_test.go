@@ -49,7 +49,7 @@ func TestSampleLoads(t *testing.T) {
 		t.Fatalf("faults:\n%v", report.Faults)
 	}
 	want := sample(t)
-	want.NodeName = "n"
+	want.NodeName, want.KubernetesNode = "n", "n"
 	want.Exporters["otlp"].(*export.OTLP).Headers["authorization"] = "Bearer x"
 	if d := cmp.Diff(want, *got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)

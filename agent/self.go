@@ -21,13 +21,12 @@ type self struct {
 	buf     []byte
 }
 
-func newSelf(reg prometheus.Gatherer, node, version string, started time.Time) *self {
-	return &self{reg: reg, started: uint64(started.UnixNano()), group: otlp.NewGroup([]otlp.KeyValue{
+func newSelf(reg prometheus.Gatherer, node string, machine []otlp.KeyValue, version string, started time.Time) *self {
+	return &self{reg: reg, started: uint64(started.UnixNano()), group: otlp.NewGroup(append([]otlp.KeyValue{
 		otlp.Attr("service.name", "stint-agent"),
 		otlp.Attr("service.instance.id", node),
 		otlp.Attr("service.version", version),
-		otlp.Attr("k8s.node.name", node),
-	}, otlp.SchemaURL, "stint/agent", version)}
+	}, machine...), otlp.SchemaURL, "stint/agent", version)}
 }
 
 // Name implements scrape.Source.

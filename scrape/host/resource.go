@@ -20,7 +20,7 @@ func resource(root, nodeName string) []otlp.KeyValue {
 			kvs = append(kvs, otlp.Attr(key, value))
 		}
 	}
-	add("host.name", hostName(root, nodeName))
+	add("host.name", HostName(root, nodeName))
 	// Not gopsutil's HostID: that is the firmware's when root asks and the machine's otherwise.
 	add("host.id", firstLine(root+"/etc/machine-id", root+"/var/lib/dbus/machine-id"))
 	arch, _ := gopsutil.KernelArch()
@@ -36,9 +36,11 @@ func resource(root, nodeName string) []otlp.KeyValue {
 	return kvs
 }
 
-// hostName is the machine's name. uname(2) tells the reader's, which in a container is the
-// pod's.
-func hostName(root, nodeName string) string {
+// HostName is the name of the machine whose root directory is root. uname(2) tells the
+// reader's, which in a container is the pod's. nodeName, its name in Kubernetes or empty, is
+// what is left when the machine's files are not to be seen.
+func HostName(root, nodeName string) string {
+	root = strings.TrimSuffix(root, "/")
 	if root == "" {
 		if name, err := os.Hostname(); err == nil {
 			return name
