@@ -200,7 +200,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case err = <-failed:
 		}
 	}
-	a.log.Info("stopping; delivering what was read", "timeout", a.cfg.DrainTimeout)
+	a.log.Info("stopping; delivering what was read", "timeout", a.cfg.DrainTimeout.String())
 	stopRead()
 	sources.Wait()        // 1. no new data
 	a.export.CloseInput() // 2. the open batches become the last ones
