@@ -1,6 +1,7 @@
 package export
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -21,7 +22,8 @@ var gzipWriters = sync.Pool{New: func() any {
 	return w
 }}
 
-// One encoder goroutine a stream and a window of 512 KiB keep a writer at 2 to 3 MiB.
+// No goroutines and a window of 512 KiB keep a writer at 1.2 MiB. Streams cost no more time than
+// EncodeAll of the whole request in one piece would, which needs twice the memory.
 var zstdWriters = sync.Pool{New: func() any {
 	w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(512<<10), zstd.WithLowerEncoderMem(true))
 	if err != nil {
@@ -66,7 +68,53 @@ func (c grpcCompressor) Name() string { return string(c) }
 
 // Compress implements encoding.Compressor.
 func (c grpcCompressor) Compress(w io.Writer) (io.WriteCloser, error) {
-	return compressTo(w, string(c)), nil
+	p := grpcPieces.Get().(*pieces)
+	p.w = w
+	return piecesCloser{compressTo(p, string(c)), p}, nil
+}
+
+// pieces gathers what is written into pieces of 32 KiB. grpc copies each write into a buffer
+// of its own, of 1 MiB if it is larger than this; gzip writes 246 bytes at a time, zstd 128 KiB.
+type pieces struct {
+	w   io.Writer
+	n   int
+	buf [32 << 10]byte
+}
+
+var grpcPieces = sync.Pool{New: func() any { return new(pieces) }}
+
+// Write implements io.Writer.
+func (p *pieces) Write(b []byte) (n int, err error) {
+	n = len(b)
+	for len(b) > 0 {
+		c := copy(p.buf[p.n:], b)
+		b = b[c:]
+		if p.n += c; p.n == len(p.buf) {
+			if err := p.flush(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (p *pieces) flush() error {
+	_, err := p.w.Write(p.buf[:p.n])
+	p.n = 0
+	return err
+}
+
+// piecesCloser is a compressor that writes into p.
+type piecesCloser struct {
+	io.WriteCloser
+	p *pieces
+}
+
+func (c piecesCloser) Close() error {
+	err := errors.Join(c.WriteCloser.Close(), c.p.flush())
+	c.p.w = nil
+	grpcPieces.Put(c.p)
+	return err
 }
 
 // Decompress implements encoding.Compressor. Only answers come compressed, and the embedded

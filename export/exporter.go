@@ -49,6 +49,9 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, version string, 
 	m := newMetrics(reg, e)
 	for _, name := range slices.Sorted(maps.Keys(exporters)) {
 		o := &out{name: name, batch: batch, log: log, metrics: m}
+		for s := range o.gates {
+			o.gates[s].probe = make(chan struct{}, 1)
+		}
 		var err error
 		switch c := exporters[name].(type) {
 		case *OTLP:

@@ -9,7 +9,7 @@ import (
 // how large a request may be. While it is down, one lane probes and the others wait: one
 // request a back-off step, not a storm.
 type gate struct {
-	probe sync.Mutex // held by the lane that probes
+	probe chan struct{} // holds something while a lane probes
 
 	mu    sync.Mutex // guards everything below
 	down  bool
@@ -57,12 +57,12 @@ func (g *gate) fail(v Verdict) (first bool) {
 	return first
 }
 
-// tooLarge notes that a request of size bytes was refused for its size.
+// tooLarge notes that a request was refused for its size; size is that of its halves.
 func (g *gate) tooLarge(size int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if half := max(size/2, 1); g.cap == 0 || half < g.cap {
-		g.cap = half
+	if g.cap == 0 || size < g.cap {
+		g.cap = size
 	}
 	g.held = time.Now().Add(capHeld)
 }

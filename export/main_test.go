@@ -1,6 +1,7 @@
 package export
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,7 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"stint/export/otlp"
@@ -81,9 +82,7 @@ func (s *source) make(signal otlp.Signal, container string, records, size int, b
 				text = append(text, "bad "...)
 			}
 		}
-		for len(text) < size {
-			text = append(text, byte('a'+n%26))
-		}
+		text = append(text, bytes.Repeat([]byte{byte('a' + n%26)}, max(size-len(text), 0))...)
 		if signal == otlp.Logs {
 			slab.Buf = otlp.AppendLogRecord(slab.Buf, &otlp.LogRecord{Time: 1, Observed: 2, Body: text})
 		} else {
@@ -127,13 +126,13 @@ func (s *source) want(delivered, dropped, aborted int) {
 	}
 }
 
-// quick is a retry that does not hold tests up.
-var quick = Retry{InitialInterval: 10 * time.Millisecond, MaxInterval: 20 * time.Millisecond}
+// fast is a retry that does not hold tests up.
+var fast = Retry{InitialInterval: 10 * time.Millisecond, MaxInterval: 20 * time.Millisecond}
 
 // newExporting makes one with every destination taking every signal from the source "test".
 func newExporting(t testing.TB, b Batch, exporters Exporters, log *slog.Logger) (*Exporting, *prometheus.Registry) {
 	t.Helper()
-	reg := prometheus.NewRegistry()
+	reg := newRegistry()
 	e, err := New(b, exporters, DefaultPipelines(exporters, map[string][]string{"logs": {"test"}, "metrics": {"test"}}), "1.2.3", log, reg)
 	if err != nil {
 		t.Fatal(err)
@@ -144,10 +143,11 @@ func newExporting(t testing.TB, b Batch, exporters Exporters, log *slog.Logger) 
 // drops reads the counter of records given up.
 func drops(t testing.TB, e *Exporting, exporter string, s otlp.Signal, reason string) int {
 	t.Helper()
-	for _, o := range e.outs {
-		return int(testutil.ToFloat64(o.metrics.dropped.WithLabelValues(exporter, s.String(), reason)))
+	var m dto.Metric
+	if err := e.outs[exporter].metrics.dropped.WithLabelValues(exporter, s.String(), reason).Write(&m); err != nil {
+		t.Fatal(err)
 	}
-	return -1
+	return int(m.GetCounter().GetValue())
 }
 
 // lines is text as services write it; it compresses about 3 to 1 with gzip.
@@ -167,3 +167,5 @@ func lines(r *rand.Rand, bytes int) (list [][]byte) {
 	}
 	return list
 }
+
+func newRegistry() *prometheus.Registry { return prometheus.NewRegistry() }

@@ -166,8 +166,8 @@ func grpcVerdict(err error, sent, answered bool) Verdict {
 		v.Kind, v.Unsure = Again, true // what stands behind the server may have it
 	case codes.ResourceExhausted:
 		// With RetryInfo the server is busy; without, the message is over its size limit.
-		if v.Kind, v.Reason = Split, tooLarge; hinted {
-			v.Kind = Again
+		if v.Kind = Again; !hinted {
+			v.Kind, v.Reason = Split, tooLarge
 		}
 	case codes.Unauthenticated, codes.PermissionDenied:
 		v.Kind = Auth

@@ -107,9 +107,9 @@ func (r *request) split() (a, b *request, ok bool) {
 			a.add(p)
 			continue
 		}
-		off, n, err := otlp.Cut(r.signal, p.data, half-a.records)
-		if err != nil {
-			panic("bug: a chunk is not valid OTLP: " + err.Error())
+		off, n := cutPiece(r.signal, p.data, half-a.records)
+		for want := half / 2; off == len(p.data) && len(a.pieces) == 0 && want > 0; want /= 2 {
+			off, n = cutPiece(r.signal, p.data, want) // its last metric has most of the points
 		}
 		switch {
 		case off < len(p.data) && (half > a.records || len(a.pieces) == 0):
@@ -126,6 +126,14 @@ func (r *request) split() (a, b *request, ok bool) {
 		break
 	}
 	return a, b, len(a.pieces) > 0 && len(b.pieces) > 0
+}
+
+func cutPiece(s otlp.Signal, data []byte, records int) (off, n int) {
+	off, n, err := otlp.Cut(s, data, records)
+	if err != nil {
+		panic("bug: a chunk is not valid OTLP: " + err.Error())
+	}
+	return off, n
 }
 
 func (r *request) add(p piece) {

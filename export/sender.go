@@ -106,7 +106,7 @@ func (o *out) deliver(ctx context.Context, b *batch) otlp.Outcome {
 	}
 	defer d.pass()
 	for len(d.work) > 0 {
-		d.queueUp()
+		d.queueUp(ctx)
 		if ctx.Err() != nil {
 			return otlp.Aborted
 		}
@@ -136,13 +136,16 @@ func (o *out) deliver(ctx context.Context, b *batch) otlp.Outcome {
 }
 
 // queueUp waits, while the destination is down and another lane probes it, for that lane.
-func (d *delivery) queueUp() {
+func (d *delivery) queueUp(ctx context.Context) {
 	if d.probing || !d.gate.isDown() {
 		return
 	}
-	d.gate.probe.Lock()
-	if d.probing = true; !d.gate.isDown() { // the lane before us has brought it up
-		d.pass()
+	select {
+	case d.gate.probe <- struct{}{}:
+		if d.probing = true; !d.gate.isDown() { // the lane before us has brought it up
+			d.pass()
+		}
+	case <-ctx.Done():
 	}
 }
 
@@ -150,7 +153,7 @@ func (d *delivery) queueUp() {
 func (d *delivery) pass() {
 	if d.probing {
 		d.probing = false
-		d.gate.probe.Unlock()
+		<-d.gate.probe
 	}
 }
 
@@ -232,7 +235,9 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 			return 0
 		}
 		if v.Reason == tooLarge {
-			d.gate.tooLarge(size)
+			_, a := d.work[len(d.work)-1].buffers()
+			_, b := d.work[len(d.work)-2].buffers()
+			d.gate.tooLarge(max(a, b))
 		}
 		return 0
 	case Again:
@@ -248,7 +253,11 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 		d.log.Warn("destination does not accept data; it is tried again", "exporter", d.name, "signal", d.signal.String(), "verdict", v.Kind.String(), "err", v.Err)
 	}
 	if !d.probing {
-		d.probing = d.gate.probe.TryLock()
+		select {
+		case d.gate.probe <- struct{}{}:
+			d.probing = true
+		default: // another lane was first
+		}
 	}
 	return d.wait.next(v.After)
 }

@@ -30,10 +30,10 @@ type chain struct {
 	// headers: every line has a CRI or json-file header; one without is counted as malformed.
 	headers bool
 
-	hotUntil int64 // the scanner's: ns, swept often until then
+	hotUntil int64 // the scanner's: Tailer.clock until which it is swept often
 
 	waiting  atomic.Bool  // a record waits for its next piece
-	caughtUp atomic.Int64 // ns, when the log was last read to its end
+	caughtUp atomic.Int64 // Tailer.clock when the log was last read to its end
 
 	// The worker's that runs the chain.
 	join [streams]join // records of which more pieces follow
@@ -52,7 +52,7 @@ type chain struct {
 	renames  int // live files that were renamed away
 	inflight spans
 	dirty    bool // a frontier moved since the last save
-	// pausedUntil (ns) keeps the chain from being run after a panic.
+	// pausedUntil (Tailer.clock) keeps the chain from being run after a panic or a failure.
 	pausedUntil int64
 }
 
@@ -70,10 +70,10 @@ type join struct {
 	active  bool
 	cut     bool   // bytes over the limit were left out
 	time    uint64 // of the first piece
-	file    *file  // where the first piece began
+	file    *file  // where reading must go on if the record is not settled: at its first piece
 	seq     uint64
 	off     int64
-	touched int64 // ns, when the last piece came
+	touched int64 // Tailer.clock when the last piece came
 }
 
 func (j *join) begin(f *file, off int64, time uint64) {
@@ -95,6 +95,18 @@ func (j *join) end() {
 		j.buf = nil
 	}
 	*j = join{buf: j.buf[:0]}
+}
+
+// joined ends a record that was emitted. A record of another stream that began between its
+// pieces takes its beginning over: reading on from between them would give the last pieces
+// once more, as a record of their own.
+func (c *chain) joined(j *join) {
+	for s := range c.join {
+		if k := &c.join[s]; k.active && (j.seq < k.seq || j.seq == k.seq && j.off < k.off) {
+			k.file, k.seq, k.off = j.file, j.seq, j.off
+		}
+	}
+	j.end()
 }
 
 // span is the end of what a chunk and all before it contain.
@@ -126,8 +138,12 @@ func (c *chain) settle(mark uint64) {
 		c.advance(in.list[n])
 		n++
 	}
-	in.list = slices.Delete(in.list, 0, n)
 	in.first += uint64(n)
+	if n == len(in.list) {
+		in.list = in.list[:0]
+		return
+	}
+	in.list = in.list[n:] // not moved: after an outage there may be thousands
 }
 
 // note records that reading came to s without a chunk to show for it (empty lines, the end of
@@ -187,6 +203,12 @@ func (c *chain) Settled(ch *otlp.Chunk, o otlp.Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.settle(ch.Mark)
+}
+
+// remove takes f out of the files that are to be read; the scanner may have put an older one
+// before it. Needs chain.mu.
+func (c *chain) remove(f *file) {
+	c.files = slices.DeleteFunc(c.files, func(x *file) bool { return x == f })
 }
 
 // joining says whether a record waits for more pieces. The worker's.

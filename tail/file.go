@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,7 @@ type file struct {
 	read  atomic.Int64 // up to here lines were taken; moved by the worker that runs the chain
 	tried atomic.Int64 // up to here was read; what lies beyond read is a line without its end
 	mtime int64        // ns, when last looked at; guarded by chain.mu like all below
+	seen  int64        // Tailer.clock when this mtime was first seen
 	gone  bool         // unlinked
 
 	seq      uint64 // reading session of the chain; see chain.advance
@@ -41,6 +43,11 @@ type file struct {
 	saved    int64  // frontier in the state file
 	headLen  int    // bytes that headHash covers
 	headHash uint64
+
+	// The worker's: the bytes before endAt when the last turn ended.
+	end    [tailBytes]byte
+	endLen int
+	endAt  int64
 }
 
 // live is the order of the file that is being written.
@@ -66,8 +73,8 @@ func openFile(path string) (*file, error) {
 	return fl, nil
 }
 
-// look refreshes what fstat says. Needs chain.mu.
-func (f *file) look() error {
+// look refreshes what fstat says; now is Tailer.clock. Needs chain.mu.
+func (f *file) look(now int64) error {
 	if f.gz != nil {
 		return nil // it does not change
 	}
@@ -76,9 +83,18 @@ func (f *file) look() error {
 		return fmt.Errorf("stat %s: %w", f.path, err)
 	}
 	f.size.Store(st.Size)
-	f.mtime = st.Mtim.Nano()
+	if mtime := st.Mtim.Nano(); mtime != f.mtime {
+		f.mtime, f.seen = mtime, now
+	}
 	f.gone = st.Nlink == 0
 	return nil
+}
+
+// left says whether nobody has written to f for a while; now is Tailer.clock. A modification
+// time in the future, from before the clock was set back, says nothing: then what was seen
+// counts. Needs chain.mu.
+func (f *file) left(now int64) bool {
+	return time.Now().UnixNano()-f.mtime >= int64(quiet) || now-f.seen >= int64(quiet)
 }
 
 func (f *file) close() {
@@ -98,6 +114,28 @@ func hashAt(r io.ReaderAt, off int64, n int) (sum uint64, ok bool) {
 	h := fnv.New64a()
 	h.Write(buf[:n])
 	return h.Sum64(), true
+}
+
+// mark remembers the bytes before the offset. The worker's.
+func (f *file) mark() {
+	if at := f.read.Load(); at != f.endAt && f.f != nil {
+		n := min(at, tailBytes)
+		f.endLen, f.endAt = int(n), at
+		if m, _ := f.f.ReadAt(f.end[:n], at-n); m < f.endLen {
+			f.endLen = 0 // truncated this moment
+		}
+	}
+}
+
+// continues says whether the bytes before the offset still are what they were; else the file
+// was truncated and has grown past the offset again. The worker's.
+func (f *file) continues() bool {
+	if f.endAt != f.read.Load() {
+		return true // not known
+	}
+	var b [tailBytes]byte
+	n, _ := f.f.ReadAt(b[:f.endLen], f.endAt-int64(f.endLen))
+	return n < f.endLen || string(b[:n]) == string(f.end[:n]) // a shorter file is noticed by its size
 }
 
 // identify renews the head hash while the file is shorter than headBytes.

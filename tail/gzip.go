@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,14 +75,10 @@ func (t *Tailer) inflate(c *chain, f *file) error {
 		out.Close()
 		return fmt.Errorf("decompress %s: %w", f.path, err)
 	}
-	z, err := gzip.NewReader(bufio.NewReaderSize(io.NewSectionReader(f.gz, 0, 1<<62), 64<<10))
-	n := int64(0)
-	if err == nil {
-		n, err = io.Copy(out, io.LimitReader(z, maxInflated))
-	}
+	n, err := decompress(out, io.NewSectionReader(f.gz, 0, 1<<62))
 	if err != nil {
 		out.Close()
-		return corruptError{fmt.Errorf("decompress %s after %d bytes: %w", f.path, n, err)}
+		return fmt.Errorf("decompress %s after %d bytes: %w", f.path, n, err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -105,6 +102,20 @@ func (t *Tailer) inflate(c *chain, f *file) error {
 	return nil
 }
 
+// decompress writes r's content to out. A corruptError says that this will never go further;
+// any other error is the disk's (full, say) and may pass.
+func decompress(out io.Writer, r io.Reader) (n int64, err error) {
+	z, err := gzip.NewReader(bufio.NewReaderSize(r, 64<<10))
+	if err == nil {
+		n, err = io.Copy(out, io.LimitReader(z, maxInflated))
+	}
+	var disk *fs.PathError
+	if err != nil && !errors.As(err, &disk) {
+		err = corruptError{err}
+	}
+	return n, err
+}
+
 // errKnown says that a compressed log is one that is, or was, followed while it was plain.
 var errKnown = errors.New("known under another name")
 
@@ -121,6 +132,7 @@ const maxPast = 8
 
 // remember keeps what identifies f after it is closed. Needs c.mu.
 func (c *chain) remember(f *file) {
+	f.identify()
 	c.past = append(c.past, content{f.headLen, f.headHash, f.size.Load()})
 	c.past = c.past[max(len(c.past)-maxPast, 0):]
 }
@@ -135,7 +147,11 @@ func (c *chain) hasContent(out *os.File, n int64) bool {
 	}
 	for _, list := range [2][]*file{c.files, c.drained} {
 		for _, f := range list {
-			if f.gz == nil && f.gone && same(content{f.headLen, f.headHash, f.size.Load()}) {
+			if f.gz != nil || f.look(c.t.clock()) != nil || !f.gone {
+				continue
+			}
+			f.identify()
+			if same(content{f.headLen, f.headHash, f.size.Load()}) {
 				return true
 			}
 		}

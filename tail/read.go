@@ -25,8 +25,10 @@ const (
 	// runtime writes a piece without an end only when the container's output ended without a
 	// newline, or when the writer stopped in the middle of a line.
 	partialAge = 10 * time.Second
-	// panicPause is how long a log is left alone whose reading panicked.
+	// panicPause is how long a log is left alone whose reading panicked, failPause one that could
+	// not be decompressed or read.
 	panicPause = time.Minute
+	failPause  = 5 * time.Second
 )
 
 // format says how the lines of a chain are written.
@@ -52,7 +54,7 @@ type worker struct {
 	start   int // of the open chunk in slab.Buf
 	records int // in the open chunk
 
-	now      int64 // ns, of this turn
+	now      int64 // Tailer.clock of this turn
 	observed uint64
 }
 
@@ -75,7 +77,7 @@ func (w *worker) run(ctx context.Context) {
 		more := w.fenced(ctx, c)
 
 		c.mu.Lock()
-		if more = (more || c.again) && ctx.Err() == nil; more {
+		if more = (more || c.again) && ctx.Err() == nil && c.pausedUntil <= w.t.clock(); more {
 			c.state = queued
 		} else {
 			c.state = idle
@@ -99,23 +101,37 @@ func (w *worker) fenced(ctx context.Context, c *chain) (more bool) {
 		if f := c.current(); f != nil { // the lines before the bad one are whole
 			w.close(c, c.safe(f, f.read.Load()))
 		}
-		c.mu.Lock()
-		c.pausedUntil = time.Now().Add(panicPause).UnixNano()
-		c.mu.Unlock()
+		w.pause(c, panicPause)
 		more = false
 	}()
 	return w.turn(ctx, c)
 }
 
+// pause keeps c from being run for a while.
+func (w *worker) pause(c *chain, d time.Duration) {
+	c.mu.Lock()
+	c.pausedUntil = w.t.clock() + int64(d)
+	c.mu.Unlock()
+}
+
+// tick takes the time for what is read from now on.
+func (w *worker) tick() {
+	w.now, w.observed = w.t.clock(), uint64(time.Now().UnixNano())
+}
+
 // turn reads up to turnBytes of c and says whether there is more.
 func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
-	now := time.Now()
-	w.now, w.observed = now.UnixNano(), uint64(now.UnixNano())
+	w.tick()
 	left := turnBytes
+	var checked *file
 	for left > 0 {
 		f := c.current()
 		if f == nil {
 			break
+		}
+		if c.long.active && c.long.file != f { // its file is read again from there
+			c.long.file.read.Store(c.long.off)
+			c.long.end()
 		}
 		if f.f == nil {
 			if !w.inflate(c, f) {
@@ -123,10 +139,16 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 			}
 			continue
 		}
+		if f != checked {
+			if checked = f; !f.continues() {
+				w.truncated(c, f)
+			}
+		}
 		n, err := w.read(ctx, c, f)
 		if err != nil {
 			if ctx.Err() == nil {
-				w.t.log.Warn("log could not be read; it is tried again", "file", f.path, "err", err)
+				w.t.log.Warn("log could not be read; it is tried again", "log", c.key, "err", err)
+				w.pause(c, failPause)
 			}
 			break
 		}
@@ -138,9 +160,12 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 	if ctx.Err() != nil {
 		left = 0 // cut short: not at the end
 	}
-	w.flushPartials(ctx, c)
+	if left > 0 {
+		w.flushPartials(ctx, c)
+	}
 	if f := c.current(); f != nil {
 		w.close(c, c.safe(f, f.read.Load()))
+		f.mark()
 	}
 	c.waiting.Store(c.joining())
 	if left > 0 {
@@ -162,13 +187,14 @@ func (w *worker) inflate(c *chain, f *file) bool {
 		w.t.log.Error("compressed log is damaged; its lines are lost", "file", f.path, "bytes", f.size.Load(), "err", err)
 	case !errors.Is(err, errKnown):
 		w.t.log.Warn("compressed log can't be read now; it is tried again", "file", f.path, "err", err)
+		w.pause(c, failPause)
 		return false
 	}
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.files = c.files[1:]
+	c.remove(f)
 	w.t.keepName(c, f.order, f.path, f.size.Load())
 	f.close()
 	return true
@@ -200,7 +226,7 @@ func (w *worker) read(ctx context.Context, c *chain, f *file) (int, error) {
 	}
 	if n == 0 {
 		c.mu.Lock()
-		err := f.look()
+		err := f.look(w.now)
 		c.mu.Unlock()
 		if err == nil && f.size.Load() < from { // cut in place: what is there now is new
 			w.truncated(c, f)
@@ -248,7 +274,7 @@ const maxHeader = 512
 // truncated starts f again at 0.
 func (w *worker) truncated(c *chain, f *file) {
 	w.t.stats.truncations.Add(1)
-	w.t.log.Warn("log was truncated in place; reading it from its beginning", "file", f.path)
+	w.t.log.Warn("log was truncated in place; reading it from its beginning", "log", c.key)
 	w.close(c, c.safe(f, f.read.Load()))
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -259,6 +285,7 @@ func (w *worker) truncated(c *chain, f *file) {
 		}
 	}
 	f.read.Store(0)
+	f.tried.Store(0)
 	f.frontier, f.headLen = 0, 0
 	c.dirty = true
 	for _, j := range [...]*join{&c.join[stdout], &c.join[stderr], &c.join[noStream], &c.long} {
@@ -273,18 +300,18 @@ func (w *worker) truncated(c *chain, f *file) {
 func (w *worker) finish(ctx context.Context, c *chain, f *file) bool {
 	c.mu.Lock()
 	last := len(c.files) == 1
-	if f.look() != nil || f.size.Load() > f.read.Load() && !w.halfLine(f) {
-		c.mu.Unlock()
-		return false // grew meanwhile: the next turn
-	}
-	over := (!last || f.gone || f.order != live) && w.now-f.mtime >= int64(quiet)
+	over := f.look(w.now) == nil && (!last || f.gone || f.order != live) && f.left(w.now)
 	c.mu.Unlock()
 	if !over {
 		return false
 	}
-	// A line without its newline: nobody will end it.
-	if n, _ := f.f.ReadAt(w.buf, f.read.Load()); n > 0 || c.long.active {
-		at, text := f.read.Load(), w.buf[:n]
+	at := f.read.Load()
+	n, err := f.f.ReadAt(w.buf, at)
+	if !errors.Is(err, io.EOF) || bytes.IndexByte(w.buf[:n], '\n') >= 0 {
+		return false // grew meanwhile: the next turn
+	}
+	if n > 0 || c.long.active { // a line without its newline: nobody will end it
+		text := w.buf[:n]
 		if c.long.active {
 			c.long.add(text, w.t.cfg.MaxLineBytes+maxHeader, w.now)
 			text = c.long.buf
@@ -295,7 +322,7 @@ func (w *worker) finish(ctx context.Context, c *chain, f *file) bool {
 		c.long.end()
 		f.read.Store(at + int64(n))
 	}
-	if last && f.gone {
+	if last && f.gone && f.order == live { // deleted, not rotated: nothing follows
 		for s := range c.join {
 			if w.flushJoin(ctx, c, stream(s)) != nil {
 				return false
@@ -306,16 +333,10 @@ func (w *worker) finish(ctx context.Context, c *chain, f *file) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f.drained = true
-	c.files = c.files[1:]
+	c.remove(f)
 	c.drained = append(c.drained, f)
 	w.t.stats.rotations.Add(1)
 	return len(c.files) > 0
-}
-
-// halfLine says whether what is left of f is a line without its newline.
-func (w *worker) halfLine(f *file) bool {
-	n, _ := f.f.ReadAt(w.buf, f.read.Load())
-	return n < len(w.buf) && bytes.IndexByte(w.buf[:n], '\n') < 0
 }
 
 // flushPartials emits records whose next piece does not come.
@@ -329,21 +350,38 @@ func (w *worker) flushPartials(ctx context.Context, c *chain) {
 	}
 }
 
+// flushJoin emits an unfinished record, in a chunk that is closed at once: maybe no file is left
+// to be read, and the worker goes on to another chain.
 func (w *worker) flushJoin(ctx context.Context, c *chain, s stream) error {
 	j := &c.join[s]
 	if !j.active {
 		return nil
 	}
-	w.t.stats.unfinished.Add(1)
-	f := c.current()
-	if f == nil {
-		f = j.file
-	}
+	f := c.lastRead(j)
 	if err := w.emit(ctx, c, f, f.read.Load(), j.time, s, j.buf, j.cut); err != nil {
 		return err
 	}
-	j.end()
+	w.t.stats.unfinished.Add(1)
+	c.joined(j)
+	w.close(c, c.safe(f, f.read.Load()))
 	return nil
+}
+
+// lastRead is the file that was read last. The files of an unfinished record j and all later
+// ones are still there.
+func (c *chain) lastRead(j *join) *file {
+	if f := c.current(); f != nil {
+		return f
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := j.file
+	for _, f := range c.drained {
+		if f.seq > last.seq {
+			last = f
+		}
+	}
+	return last
 }
 
 // take turns one physical line, which began at offset at of f, into a record or a piece of one.
@@ -374,7 +412,7 @@ func (w *worker) take(ctx context.Context, c *chain, f *file, at int64, text []b
 		w.t.stats.malformed.Add(1)
 		if !c.saidMalformed { // once a log: there may be many lines
 			c.saidMalformed = true
-			w.t.log.Warn("log line is neither CRI nor json-file; sent as it stands", "file", f.path, "offset", at)
+			w.t.log.Warn("log line is neither CRI nor json-file; sent as it stands", "log", c.key, "offset", at)
 		}
 	}
 	j := &c.join[l.stream]
@@ -395,7 +433,7 @@ func (w *worker) take(ctx context.Context, c *chain, f *file, at int64, text []b
 	if err := w.emit(ctx, c, f, at, j.time, l.stream, j.buf, j.cut); err != nil {
 		return err
 	}
-	j.end()
+	c.joined(j)
 	return nil
 }
 
@@ -438,6 +476,7 @@ func (w *worker) room(ctx context.Context, c *chain, f *file, at int64, need int
 		return err
 	}
 	w.slab, w.start = slab, 0
+	w.tick() // it may have taken long
 	return nil
 }
 

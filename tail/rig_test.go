@@ -29,6 +29,9 @@ type rig struct {
 	state string
 	cfg   Config
 	age   time.Duration // partialAge, when not 0
+	look  time.Duration // sweepEvery and hotSweep, when not 0
+	// each, if not nil, gets every chunk and settles it.
+	each func(*otlp.Chunk, []got)
 
 	mu      sync.Mutex
 	news    *sync.Cond
@@ -70,6 +73,9 @@ func (r *rig) start() {
 	}
 	if r.age != 0 {
 		tl.partialAge = r.age
+	}
+	if r.look != 0 {
+		tl.scan.every, tl.scan.hotEvery = r.look, r.look/4
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -125,13 +131,12 @@ func (r *rig) take(c *otlp.Chunk) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := 0
+	before := len(r.got)
 	for _, rl := range m.ResourceLogs {
 		res := attrMap(rl.Resource.Attributes)
 		pod := strings.Join([]string{res["k8s.namespace.name"], res["k8s.pod.name"], res["k8s.container.name"], res["k8s.container.restart_count"]}, "/")
 		for _, sl := range rl.ScopeLogs {
 			for _, l := range sl.LogRecords {
-				n++
 				a := attrMap(l.Attributes)
 				r.got = append(r.got, got{
 					body: l.Body.GetStringValue(), stream: a["log.iostream"], file: a["log.file.path"], pod: pod,
@@ -140,8 +145,13 @@ func (r *rig) take(c *otlp.Chunk) {
 			}
 		}
 	}
-	if n != c.Records {
+	if n := len(r.got) - before; n != c.Records {
 		r.t.Errorf("chunk says %d records and has %d", c.Records, n)
+	}
+	if r.each != nil {
+		r.each(c, r.got[before:])
+		r.got = r.got[:0]
+		return
 	}
 	if r.hold {
 		r.held = append(r.held, c)

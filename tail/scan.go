@@ -45,6 +45,8 @@ const (
 // event says is also found by the sweeps, so a lost event costs a second.
 type scanner struct {
 	t        *Tailer
+	every    time.Duration // sweepEvery and hotSweep; tests look more often
+	hotEvery time.Duration
 	ownPod   string
 	started  bool // the first sweep is over: files found from now on are new
 	watching atomic.Bool
@@ -85,7 +87,7 @@ type plainFile struct {
 }
 
 func newScanner(t *Tailer, ownPod string) *scanner {
-	return &scanner{t: t, ownPod: ownPod, dirs: map[string]*dir{}, plain: map[string]*plainFile{}, openErr: map[string]bool{}}
+	return &scanner{t: t, every: sweepEvery, hotEvery: hotSweep, ownPod: ownPod, dirs: map[string]*dir{}, plain: map[string]*plainFile{}, openErr: map[string]bool{}}
 }
 
 // run looks until ctx ends.
@@ -108,7 +110,7 @@ func (s *scanner) run(ctx context.Context) {
 	// With start_at: end the positions must be known before anything else is written.
 	s.t.save()
 
-	tick := time.NewTicker(hotSweep)
+	tick := time.NewTicker(s.hotEvery)
 	defer tick.Stop()
 	last := time.Now()
 	for {
@@ -128,7 +130,7 @@ func (s *scanner) run(ctx context.Context) {
 				s.t.log.Warn("watching directories failed; sweeps go on", "err", err)
 			}
 		case now := <-tick.C:
-			if now.Sub(last) >= sweepEvery {
+			if now.Sub(last) >= s.every {
 				last = now
 				s.sweep(now)
 				continue
@@ -142,6 +144,9 @@ func (s *scanner) run(ctx context.Context) {
 func (s *scanner) event(e fsnotify.Event) {
 	if !e.Has(fsnotify.Create) && !e.Has(fsnotify.Rename) && !e.Has(fsnotify.Remove) {
 		return
+	}
+	if gone := s.dirs[e.Name]; gone != nil { // and maybe made again: another inode, not watched
+		gone.watched, gone.unsure = false, true
 	}
 	d := s.dirs[filepath.Dir(e.Name)]
 	if d == nil {
@@ -162,9 +167,10 @@ func (s *scanner) hot(now time.Time) {
 			s.checkDir(d, now)
 		}
 	}
+	clock := s.t.clock()
 	for _, c := range s.t.chains {
-		if c.hotUntil >= now.UnixNano() {
-			s.lookAt(c, now)
+		if c.hotUntil >= clock {
+			s.lookAt(c, clock)
 		}
 	}
 }
@@ -177,8 +183,9 @@ func (s *scanner) sweep(now time.Time) {
 		s.checkDir(d, now)
 	}
 	s.sweepPlain(now)
+	clock := s.t.clock()
 	for _, c := range s.t.chains {
-		s.lookAt(c, now)
+		s.lookAt(c, clock)
 	}
 	s.looked.Store(time.Now().UnixNano())
 }
@@ -187,6 +194,10 @@ func (s *scanner) sweep(now time.Time) {
 func (s *scanner) checkDir(d *dir, now time.Time) {
 	var st unix.Stat_t
 	if err := unix.Stat(d.path, &st); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.openFailed(d.path, err)
+			return
+		}
 		if d.kind != rootDir { // its logs stay until they are drained
 			delete(s.dirs, d.path)
 		}
@@ -221,8 +232,9 @@ func (s *scanner) readDir(d *dir, now time.Time) {
 		if err := s.watch.Add(d.path); err == nil {
 			d.watched = true
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			s.watching.Store(false)
-			s.t.log.Warn("no more directories can be watched; looking once a second instead; raise fs.inotify.max_user_watches", "dir", d.path, "err", err)
+			if s.watching.Swap(false) {
+				s.t.log.Warn("no more directories can be watched; looking once a second instead; raise fs.inotify.max_user_watches", "dir", d.path, "err", err)
+			}
 		}
 	}
 	var st unix.Stat_t
@@ -231,15 +243,17 @@ func (s *scanner) readDir(d *dir, now time.Time) {
 	}
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
+		d.mtime, d.unsure = 0, false // the next sweep tries again
 		s.openFailed(d.path, err)
 		return
 	}
 	d.mtime, d.read = st.Mtim.Nano(), now
-	d.unsure = time.Since(time.Unix(0, d.mtime)) < coarse
+	age := time.Since(time.Unix(0, d.mtime)).Abs() // in the future after the clock was set back
+	d.unsure = age < coarse
 	if d.kind == containerDir {
 		s.readLogs(d, entries)
 		// A container's directory is made before its first log: look until it is there.
-		if len(entries) == 0 && time.Since(time.Unix(0, d.mtime)) < time.Minute {
+		if len(entries) == 0 && age < time.Minute {
 			d.unsure = true
 		}
 		return
@@ -327,7 +341,7 @@ func (s *scanner) readLogs(d *dir, entries []fs.DirEntry) {
 		c.mu.Unlock()
 	}
 	for _, c := range grown {
-		s.enqueue(c, time.Now())
+		s.enqueue(c)
 	}
 }
 
@@ -342,6 +356,9 @@ func (s *scanner) generation(d *dir, g generation) *chain {
 	}
 	key := d.path + "/" + strconv.Itoa(g.restart)
 	c := s.t.chains[key]
+	if c != nil && !slices.Contains(d.chains, c) { // the directory was removed and made again
+		d.chains = append(d.chains, c)
+	}
 	if g.gz {
 		return s.compressed(d, c, key, g)
 	}
@@ -353,9 +370,14 @@ func (s *scanner) generation(d *dir, g generation) *chain {
 			return nil
 		}
 	}
-	f := s.open(g.path)
-	if f == nil {
-		d.unsure = true // unreadable, or renamed just now
+	f, err := s.open(g.path)
+	if err != nil {
+		d.mtime = 0 // unreadable, or renamed just now: the next sweep tries again
+		return nil
+	}
+	if c != nil && c.find(f.dev, f.ino) != nil { // renamed just now
+		d.unsure = true
+		f.close()
 		return nil
 	}
 	f.order = g.order
@@ -388,6 +410,7 @@ func (s *scanner) compressed(d *dir, c *chain, key string, g generation) *chain 
 	first := s.t.store.fresh && s.t.cfg.StartAt == "end" && !s.started
 	f, err := openCompressed(g.path)
 	if err != nil {
+		d.mtime = 0 // the next sweep tries again
 		s.openFailed(g.path, err)
 		return nil
 	}
@@ -424,15 +447,15 @@ func (c *chain) renamedAway() {
 	}
 }
 
-// open opens a log, once an inode.
-func (s *scanner) open(path string) *file {
+// open opens a log.
+func (s *scanner) open(path string) (*file, error) {
 	f, err := openFile(path)
 	if err != nil {
 		s.openFailed(path, err)
-		return nil
+		return nil, err
 	}
 	delete(s.openErr, path)
-	return f
+	return f, nil
 }
 
 // openFailed says once a path what is wrong; the sweeps try again.
@@ -467,7 +490,9 @@ func (s *scanner) containerChain(d *dir, key string, restart int) *chain {
 func (s *scanner) newChain(key string, resource []otlp.KeyValue) *chain {
 	h := fnv.New32a()
 	h.Write([]byte(key))
-	return &chain{t: s.t, key: key, lane: h.Sum32(), group: otlp.NewGroup(resource, otlp.SchemaURL, "stint/tail", s.t.version)}
+	c := &chain{t: s.t, key: key, lane: h.Sum32(), group: otlp.NewGroup(resource, otlp.SchemaURL, "stint/tail", s.t.version)}
+	c.caughtUp.Store(s.t.clock())
+	return c
 }
 
 func (c *chain) setAttrs(s stream, attrs ...otlp.KeyValue) {
@@ -512,7 +537,7 @@ func (s *scanner) sweepPlain(now time.Time) {
 			}
 			continue
 		}
-		s.plainGeneration(p, &st, now)
+		s.plainGeneration(p, &st)
 	}
 }
 
@@ -521,7 +546,7 @@ func formatOf(name string) format {
 }
 
 // plainGeneration opens what now stands at p's path, unless it is known.
-func (s *scanner) plainGeneration(p *plainFile, st *unix.Stat_t, now time.Time) {
+func (s *scanner) plainGeneration(p *plainFile, st *unix.Stat_t) {
 	if c := s.t.chains[p.path]; c != nil && c.find(uint64(st.Dev), st.Ino) != nil {
 		return
 	}
@@ -530,8 +555,8 @@ func (s *scanner) plainGeneration(p *plainFile, st *unix.Stat_t, now time.Time) 
 			return
 		}
 	}
-	f := s.open(p.path)
-	if f == nil {
+	f, err := s.open(p.path)
+	if err != nil {
 		return
 	}
 	f.order = live
@@ -549,35 +574,36 @@ func (s *scanner) plainGeneration(p *plainFile, st *unix.Stat_t, now time.Time) 
 		c.renamedAway()
 	}
 	s.t.add(c, f)
-	s.enqueue(c, now)
+	s.enqueue(c)
 }
 
-// lookAt sees whether a chain has something to do, and drops what is over.
-func (s *scanner) lookAt(c *chain, now time.Time) {
+// lookAt sees whether a chain has something to do, and drops what is over; now is
+// Tailer.clock.
+func (s *scanner) lookAt(c *chain, now int64) {
 	c.mu.Lock()
 	work := false
 	for i, f := range c.files {
-		if err := f.look(); err != nil {
+		if err := f.look(now); err != nil {
 			s.t.log.Warn("log can't be looked at", "file", f.path, "err", err)
 			continue
 		}
 		switch size, read := f.size.Load(), f.read.Load(); {
 		case size != read && size != f.tried.Load():
 			work = true
-		case i == 0 && (len(c.files) > 1 || f.gone) && now.UnixNano()-f.mtime >= int64(quiet):
+		case i == 0 && (len(c.files) > 1 || f.gone) && f.left(now):
 			work = true // to be finished
 		}
 	}
 	// A drained file that grew again is read again, before the later ones.
 	for i := 0; i < len(c.drained); i++ {
 		f := c.drained[i]
-		if f.look() != nil {
+		if f.look(now) != nil {
 			continue
 		}
 		switch {
 		case f.size.Load() > f.read.Load():
 			c.drained = slices.Delete(c.drained, i, i+1)
-			c.files = slices.Insert(c.files, 0, f)
+			c.insert(f)
 			f.drained, work = false, true
 			i--
 		case (f.gone || f.gz != nil) && f.frontier >= f.read.Load() && len(c.inflight.list) == 0:
@@ -587,42 +613,51 @@ func (s *scanner) lookAt(c *chain, now time.Time) {
 		}
 	}
 	over := len(c.files) == 0 && len(c.drained) == 0 && len(c.kept) == 0
-	paused := c.pausedUntil > now.UnixNano()
 	c.mu.Unlock()
 	if over {
 		delete(s.t.chains, c.key)
 		return
 	}
 	if work {
-		c.hotUntil = now.Add(hotFor).UnixNano()
-	} else if c.waiting.Load() && c.hotUntil < now.Add(hotFor-s.t.partialAge).UnixNano() {
+		c.hotUntil = now + int64(hotFor)
+	} else if c.waiting.Load() && c.hotUntil < now+int64(hotFor-s.t.partialAge) {
 		work = true // a partial record has waited long enough
 	}
-	if work && !paused {
-		s.enqueue(c, now)
+	if work {
+		s.enqueue(c)
 	}
 }
 
 // end closes a delivered file that has no name of its own any more. Needs t.mu and c.mu.
 func (s *scanner) end(c *chain, f *file) {
-	path := f.path
-	if f.gz == nil {
-		path += ".gz" // it is there before the plain file goes
-		if _, err := os.Lstat(path); err != nil || f.order >= "}" {
-			c.remember(f)
-			f.close()
-			s.t.pending = append(s.t.pending, record{ID: f.id, Gone: true})
+	if f.gz != nil {
+		s.t.keep(c, f, f.path)
+		return
+	}
+	if f.order < "}" {
+		path := f.path + ".gz" // it is there before the plain file goes
+		if _, err := os.Lstat(path); err == nil {
+			s.t.keep(c, f, path)
 			return
 		}
 	}
-	s.t.keep(c, f, path)
+	c.remember(f)
+	f.close()
+	if _, err := os.Lstat(filepath.Dir(f.path)); err == nil && f.order >= "}" {
+		return // it may lie there compressed, under a stamp nobody saw: the entry is kept for a restart
+	}
+	s.t.pending = append(s.t.pending, record{ID: f.id, Gone: true})
 }
 
-// enqueue hands c to the workers, unless they have it.
-func (s *scanner) enqueue(c *chain, now time.Time) {
-	c.hotUntil = max(c.hotUntil, now.Add(hotFor).UnixNano())
+// enqueue hands c to the workers, unless they have it or it is paused.
+func (s *scanner) enqueue(c *chain) {
+	now := s.t.clock()
+	c.hotUntil = max(c.hotUntil, now+int64(hotFor))
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.pausedUntil > now {
+		return
+	}
 	switch c.state {
 	case idle:
 		c.state = queued

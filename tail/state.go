@@ -159,22 +159,34 @@ func (s *store) replay(r io.Reader) (good int, err error) {
 // claim returns the saved entry of f, if its content still is what was saved.
 func (s *store) claim(f *file) (record, bool) {
 	k := inode{f.dev, f.ino}
-	for i, id := range s.byInode[k] {
-		if r := s.entries[id]; f.matches(r) {
-			s.byInode[k] = append(s.byInode[k][:i:i], s.byInode[k][i+1:]...)
-			return r, true
+	best := record{Frontier: -1} // an entry that says less may be of an earlier user of the inode
+	for _, id := range s.byInode[k] {
+		if r := s.entries[id]; r.Frontier > best.Frontier && f.matches(r) {
+			best = r
 		}
 	}
-	return record{}, false
+	if best.Frontier < 0 {
+		return record{}, false
+	}
+	s.unclaimed(k, best.ID)
+	return best, true
+}
+
+// unclaimed takes an entry off byInode.
+func (s *store) unclaimed(k inode, id uint64) {
+	s.byInode[k] = slices.DeleteFunc(s.byInode[k], func(other uint64) bool { return other == id })
+	if len(s.byInode[k]) == 0 {
+		delete(s.byInode, k)
+	}
 }
 
 // claimContent returns the entry of a file that was in dir and whose content f has, whatever
 // its inode was.
 func (s *store) claimContent(dir string, f *file) (record, bool) {
 	for k, ids := range s.byInode {
-		for i, id := range ids {
-			if r := s.entries[id]; filepath.Dir(r.Path) == dir && r.HeadLen > 0 && f.holds(r) {
-				s.byInode[k] = slices.Delete(ids, i, i+1)
+		for _, id := range ids {
+			if r := s.entries[id]; r.HeadLen > 0 && filepath.Dir(r.Path) == dir && f.holds(r) {
+				s.unclaimed(k, id)
 				return r, true
 			}
 		}
@@ -185,9 +197,9 @@ func (s *store) claimContent(dir string, f *file) (record, bool) {
 // claimKept returns the entry of a compressed log that was delivered to its end.
 func (s *store) claimKept(path string, size int64) (record, bool) {
 	for k, ids := range s.byInode {
-		for i, id := range ids {
+		for _, id := range ids {
 			if r := s.entries[id]; r.Path == path && r.Frontier&(1<<32-1) == size {
-				s.byInode[k] = slices.Delete(ids, i, i+1)
+				s.unclaimed(k, id)
 				return r, true
 			}
 		}
@@ -251,11 +263,7 @@ func (s *store) sweep(open map[uint64]bool) {
 			s.entries[id] = r
 		} else if r.Seen < now.Add(-forgetAfter).Unix() {
 			delete(s.entries, id)
-			k := inode{r.Dev, r.Ino}
-			s.byInode[k] = slices.DeleteFunc(s.byInode[k], func(other uint64) bool { return other == id })
-			if len(s.byInode[k]) == 0 {
-				delete(s.byInode, k)
-			}
+			s.unclaimed(inode{r.Dev, r.Ino}, id)
 		}
 	}
 	s.close()

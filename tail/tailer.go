@@ -35,6 +35,7 @@ type Tailer struct {
 	log      *slog.Logger
 	stateDir string
 	workers  int
+	began    time.Time
 	// partialAge is the constant of this name; tests wait for less.
 	partialAge time.Duration
 
@@ -76,7 +77,7 @@ func New(o Options) (*Tailer, error) {
 	}
 	t := &Tailer{
 		cfg: o.Config, resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
-		stateDir: o.StateDir, workers: max(o.Workers, 1), chains: map[string]*chain{}, saved: time.Now(), partialAge: partialAge,
+		stateDir: o.StateDir, workers: max(o.Workers, 1), chains: map[string]*chain{}, began: time.Now(), saved: time.Now(), partialAge: partialAge,
 	}
 	t.ready.init()
 	st, err := openStore(o.StateDir, o.Log)
@@ -107,6 +108,9 @@ func (t *Tailer) Run(ctx context.Context) error {
 	return nil
 }
 
+// clock is ns since New by a clock that nobody sets.
+func (t *Tailer) clock() int64 { return int64(time.Since(t.began)) }
+
 // Close saves the offsets a last time and closes all files. Call it when the chunks are settled.
 func (t *Tailer) Close() error {
 	err := t.save()
@@ -127,10 +131,12 @@ func (t *Tailer) saveLoop(ctx context.Context) {
 	defer tick.Stop()
 	hour := time.NewTicker(time.Hour)
 	defer hour.Stop()
+	var said time.Time
 	for {
 		select {
 		case <-tick.C:
-			if err := t.save(); err != nil {
+			if err := t.save(); err != nil && time.Since(said) >= time.Minute {
+				said = time.Now()
 				t.log.Warn("offsets could not be saved; after a restart lines may be sent twice", "err", err)
 			}
 		case <-hour.C:
@@ -203,7 +209,7 @@ func (t *Tailer) add(c *chain, f *file) {
 		}
 	}
 	f.identify()
-	f.frontier = from
+	f.frontier, f.seen = from, t.clock()
 	f.read.Store(from)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -314,7 +320,7 @@ func (t *Tailer) Status() Status {
 		c.mu.Unlock()
 		st.BehindBytes += behind
 		if behind > 0 {
-			st.BehindSecs = max(st.BehindSecs, time.Since(time.Unix(0, c.caughtUp.Load())).Seconds())
+			st.BehindSecs = max(st.BehindSecs, time.Duration(t.clock()-c.caughtUp.Load()).Seconds())
 			st.Behind = append(st.Behind, Behind{c.key, behind})
 		}
 	}

@@ -1,0 +1,176 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stint/export/otlp"
+	"stint/scrape/host"
+)
+
+// TestMetricsDocs: docs/metrics.md is what the host's table and a running agent's registry say.
+// -update rewrites it.
+func TestMetricsDocs(t *testing.T) {
+	const name = "../docs/metrics.md"
+	want := metricsDocs(t)
+	if *update {
+		if err := os.WriteFile(name, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("%s is stale; go test ./agent -run MetricsDocs -update (-want +got)\n%s", name, d)
+	}
+}
+
+func metricsDocs(t *testing.T) []byte {
+	var b bytes.Buffer
+	b.WriteString(metricsHead)
+	hostMetrics(&b)
+	b.WriteString(metricsMiddle)
+	ownMetrics(t, &b)
+	b.WriteString(metricsTail)
+	return b.Bytes()
+}
+
+var cell = strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", ">", "&gt;")
+
+// hostMetrics writes a table for each scraper of scrape/host.
+func hostMetrics(b *bytes.Buffer) {
+	scraper := ""
+	for _, m := range host.Metrics() {
+		if m.Scraper != scraper {
+			scraper = m.Scraper
+			fmt.Fprintf(b, "\n### `%s`\n\n| metric | instrument | unit | attributes | meaning | source |\n|---|---|---|---|---|---|\n", scraper)
+		}
+		kind := map[otlp.Instrument]string{otlp.Gauge: "gauge", otlp.Counter: "counter", otlp.UpDown: "updowncounter"}[m.Instrument]
+		value := "int"
+		if m.Double {
+			value = "double"
+		}
+		meaning := m.Description
+		if m.When != "" {
+			meaning += " Only when " + m.When + "."
+		}
+		fmt.Fprintf(b, "| `%s` | %s, %s | `%s` | %s | %s | %s |\n", m.Name, kind, value, m.Unit,
+			cell.Replace(m.Attributes), cell.Replace(meaning), cell.Replace(m.Source))
+	}
+}
+
+// own is one of the agent's own metrics.
+type own struct {
+	kind, help string
+	labels     []string
+}
+
+// ownMetrics writes a table for each part of the agent, from a real one. The registry's
+// descriptions name also what has no value yet, such as a counter of a reason that did not occur.
+func ownMetrics(t *testing.T, b *bytes.Buffer) {
+	cfg := testConfig(t)
+	writeLog(t, cfg.Tail.Containers.Root, 1)
+	r := startAgent(t, cfg)
+	r.until("delivered", func(s Status) bool { return s.Lines.Delivered == 1 && s.Metrics.Delivered > 0 })
+
+	all := map[string]*own{}
+	descs := make(chan *prometheus.Desc, 1000)
+	r.a.reg.Describe(descs)
+	close(descs)
+	for d := range descs {
+		name, m := describe(t, d)
+		if strings.HasPrefix(name, "stint_") {
+			all[name] = &m
+		}
+	}
+	families, err := r.a.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if m := all[f.GetName()]; m != nil {
+			m.kind = strings.ToLower(f.GetType().String())
+		}
+	}
+
+	part := ""
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		m := all[name]
+		if m.kind == "" && strings.HasSuffix(name, "_total") {
+			m.kind = "counter" // nothing was counted yet
+		}
+		if m.kind == "" || !strings.HasSuffix(m.help, ".") {
+			t.Errorf("%s: type %q, help %q; it needs a value in this test, and a help text that is a sentence", name, m.kind, m.help)
+		}
+		if p := strings.Split(name, "_")[1]; p != part {
+			part = p
+			fmt.Fprintf(b, "\n### `stint_%s_`\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n", part)
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", name, m.kind, strings.Join(m.labels, ", "), cell.Replace(m.help))
+	}
+}
+
+// descPattern is how client_golang prints a Desc, which has no getters.
+var descPattern = regexp.MustCompile(`^Desc\{fqName: ("(?:[^"\\]|\\.)*"), help: ("(?:[^"\\]|\\.)*"),.* constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
+
+func describe(t *testing.T, d *prometheus.Desc) (name string, m own) {
+	t.Helper()
+	parts := descPattern.FindStringSubmatch(d.String())
+	if parts == nil {
+		t.Fatalf("not understood: %s", d)
+	}
+	for i, to := range []*string{&name, &m.help} {
+		s, err := strconv.Unquote(parts[i+1])
+		if err != nil {
+			t.Fatalf("%s: %v", d, err)
+		}
+		*to = s
+	}
+	for l := range strings.SplitSeq(parts[3]+","+parts[4], ",") {
+		if l != "" {
+			m.labels = append(m.labels, "`"+l+"`")
+		}
+	}
+	return name, m
+}
+
+const metricsHead = `# Metrics
+
+<!-- Generated from scrape/host and a running agent's registry: go test ./agent -run MetricsDocs -update -->
+
+## Of the host
+
+Source ` + "`host`" + ` in pipelines, sent as OTLP every ` + "`scrape.interval`" + `. ` + "`stint-agent once`" + ` prints what this machine has.
+Names are those of OpenTelemetry's semantic conventions where these have one. Counters are cumulative since the machine,
+or the device, started; updowncounters are cumulative sums that are not monotonic. Paths lie below ` + "`scrape.root_path`" + `;
+where ` + "`/proc/1`" + ` is hidden (` + "`hidepid`" + `) and the root path is ` + "`/`" + `, ` + "`/proc/self`" + ` takes its place. Each heading is a scraper, a
+section of ` + "`scrape.host`" + ` with a switch ` + "`enabled`" + `.
+
+Unit ` + "`By`" + ` is bytes, ` + "`s`" + ` seconds, ` + "`{…}`" + ` a count of what stands in the braces.
+`
+
+const metricsMiddle = `
+## Of the agent itself
+
+At ` + "`http://127.0.0.1:8888/metrics`" + ` (` + "`admin.listen`" + `) for Prometheus, and as source ` + "`self`" + ` in pipelines: sent as OTLP every
+` + "`scrape.interval`" + ` under ` + "`service.name=stint-agent`" + `. No file, pod or container is ever a label. What to do when one moves:
+[operations.md](operations.md).
+
+` + "`stint_export_dropped_records_total` and `stint_scrape_errors_total`" + ` are absent until something is dropped or fails.
+`
+
+const metricsTail = `
+Besides these, ` + "`process_*`" + ` and ` + "`go_*`" + ` of the Prometheus client library; ` + "`process_*`" + ` is sent as OTLP too.
+`
