@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -34,6 +35,47 @@ func TestMetricsDocs(t *testing.T) {
 	}
 	if d := cmp.Diff(string(want), string(got)); d != "" {
 		t.Errorf("%s is stale; go test ./agent -run MetricsDocs -update (-want +got)\n%s", name, d)
+	}
+}
+
+// TestMessagesDocs: docs/operations.md explains every message that the agent can log from info
+// upwards, under its level, and no other.
+func TestMessagesDocs(t *testing.T) {
+	const name = "../docs/operations.md"
+	got := map[string]string{}
+	doc, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(.+?)` \\| (info|warn|error) \\|").FindAllSubmatch(doc, -1) {
+		got[string(row[1])] = string(row[2])
+	}
+	want := map[string]string{}
+	call := regexp.MustCompile(`[lL]og\.(Info|Warn|Error)\(("(?:[^"\\]|\\.)*")`)
+	for _, dir := range []string{".", "../cmd/stint-agent", "../export", "../scrape", "../scrape/host", "../tail"} {
+		files, err := filepath.Glob(dir + "/*.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", dir, len(files), err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			code, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range call.FindAllSubmatch(code, -1) {
+				text, err := strconv.Unquote(string(m[2]))
+				if err != nil {
+					t.Fatalf("%s: %s: %v", file, m[2], err)
+				}
+				want[text] = strings.ToLower(string(m[1]))
+			}
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("the table of messages in %s (-code +table)\n%s", name, d)
 	}
 }
 
