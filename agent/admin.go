@@ -76,7 +76,7 @@ func (a *Agent) notLive() (faults []string) {
 
 func (a *Agent) notReady() (faults []string) {
 	if a.tailer != nil && a.tailer.LastLook().IsZero() {
-		faults = append(faults, "logs are being looked for the first time")
+		faults = append(faults, "logs are being looked at for the first time")
 	}
 	return faults
 }

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,8 +79,13 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	if a.memory, err = newMemory(cfg.MemoryLimiter, func() { a.export.Flush() }, a.log.With("part", "memory"), a.reg); err != nil {
 		return nil, err
 	}
-	exporters, pipelines := cfg.Exporters, cfg.Pipelines
+	exporters, pipelines, offsets := cfg.Exporters, cfg.Pipelines, "tail"
 	if len(exporters) == 0 {
+		// Offsets of its own: what only the sink has had is not delivered.
+		offsets = "tail-sink"
+		if a.demo == nil {
+			a.log.Warn("no exporter is configured: records go to the sink inside the agent, which counts them and keeps nothing")
+		}
 		if a.sink, err = export.NewSink(); err != nil {
 			return nil, err
 		}
@@ -93,7 +100,7 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	}
 	if a.export.Wants(otlp.Logs, "tail") {
 		a.tailer, err = tail.New(tail.Options{
-			Config: cfg.Tail, StateDir: filepath.Join(cfg.StateDir, "tail"), Resource: a.resource(), Version: version,
+			Config: cfg.Tail, StateDir: filepath.Join(cfg.StateDir, offsets), Resource: a.resource(), Version: version,
 			Pool: a.memory.logs, Out: a.export.Input(otlp.Logs, "tail"), Workers: runtime.GOMAXPROCS(0),
 			OwnPod: ownPod(), Log: a.log.With("part", "tail"), Registerer: a.reg,
 		})
@@ -149,8 +156,8 @@ func ownPod() string {
 // then what they handed over is delivered within drain_timeout, then offsets are saved.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.release()
-	a.log.Info("started", "version", a.version, "node", a.cfg.NodeName, "admin", addr(a.admin), "health", addr(a.health),
-		"memory_limit", a.memory.hard, "exporters", len(a.cfg.Exporters))
+	a.log.Info("started", "version", a.version, "node", a.cfg.NodeName, "page", address(a.admin), "health", address(a.health),
+		"state_dir", a.cfg.StateDir, "memory_limit", a.memory.hard, "exporters", slices.Sorted(maps.Keys(a.cfg.Exporters)))
 
 	base := context.WithoutCancel(ctx)
 	send, stopSend := context.WithCancel(base)
@@ -263,9 +270,9 @@ func listen(at string) (net.Listener, error) {
 	return net.Listen("tcp", at)
 }
 
-func addr(l net.Listener) string {
+func address(l net.Listener) string {
 	if l == nil {
 		return "off"
 	}
-	return l.Addr().String()
+	return "http://" + l.Addr().String() + "/"
 }

@@ -34,6 +34,10 @@ const (
 	minLogPool    = 4 << 20
 	minMetricPool = 1 << 20
 
+	// metricSlab holds a usual scrape of one source. While a destination is away each source pins
+	// one a tick, and the queue's bound must be reached before the pool's.
+	metricSlab = 32 << 10
+
 	// gcPercent is half of Go's own: hot paths make no garbage, so collecting more often costs
 	// nothing that can be measured, and saves some 2 MiB (10,000 lines/s).
 	gcPercent = 50
@@ -99,7 +103,7 @@ func newMemory(cfg MemoryLimiter, starved func(), log *slog.Logger, reg promethe
 		gauge("stint_memory_used_bytes", "Memory that the Go runtime has from the kernel, in bytes.", func() float64 { return float64(m.used.Load()) }),
 	)
 	m.logs = otlp.NewPool(m.logLimit, func() { m.waits.Inc(); starved() })
-	m.metrics = otlp.NewPool(m.metricLimit, nil)
+	m.metrics = otlp.NewPoolOf(metricSlab, m.metricLimit, nil)
 	return m, nil
 }
 
@@ -154,7 +158,7 @@ func (m *memory) check(used int64) {
 	case stateSoft:
 		m.log.Warn("memory is over its soft limit; reading is slowed down", "used", used, "soft", m.soft, "hard", m.hard)
 		m.logs.SetLimit(2 * otlp.SlabSize)
-		m.metrics.SetLimit(2 * otlp.SlabSize)
+		m.metrics.SetLimit(2 * metricSlab)
 	case stateHard:
 		m.log.Warn("memory is over its hard limit; nothing is read", "used", used, "hard", m.hard)
 		m.logs.SetLimit(0)

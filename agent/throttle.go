@@ -11,7 +11,8 @@ import (
 const throttleFor = time.Minute
 
 // throttle is a slog.Handler that lets a warning or error through once a minute and says how
-// many of the same message it held back. Messages are constants, so the table stays small.
+// many of the same message it held back. The same is: the message, which is a constant, about
+// the same exporter or scraper, of which there are few; so the table stays small.
 type throttle struct {
 	slog.Handler
 	shared *throttled
@@ -34,7 +35,15 @@ func newThrottle(h slog.Handler) throttle {
 // Handle implements slog.Handler.
 func (t throttle) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelWarn {
-		n, ok := t.shared.pass(r.Message, r.Time)
+		key := r.Message
+		r.Attrs(func(a slog.Attr) bool {
+			switch a.Key {
+			case "exporter", "signal", "source", "scraper":
+				key += "\x00" + a.Value.String()
+			}
+			return true
+		})
+		n, ok := t.shared.pass(key, r.Time)
 		if !ok {
 			return nil
 		}
@@ -46,19 +55,19 @@ func (t throttle) Handle(ctx context.Context, r slog.Record) error {
 	return t.Handler.Handle(ctx, r)
 }
 
-func (t *throttled) pass(msg string, now time.Time) (held_ int, ok bool) {
+func (t *throttled) pass(key string, now time.Time) (n int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	h := t.seen[msg]
+	h := t.seen[key]
 	if h == nil {
 		h = &held{}
-		t.seen[msg] = h
+		t.seen[key] = h
 	} else if now.Sub(h.last) < throttleFor {
 		h.n++
 		return 0, false
 	}
-	held_, h.n, h.last = h.n, 0, now
-	return held_, true
+	n, h.n, h.last = h.n, 0, now
+	return n, true
 }
 
 // WithAttrs implements slog.Handler.

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -61,10 +62,11 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return write(stdout, stderr, string(config.Append(nil, cfg, style)))
 	}
 
-	// The first signal ends ctx; with it the handler goes, so that a second one ends the process.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// The first signal ends ctx; soon after the handler goes, so that a second one ends the
+	// process. Not at once: timeout(1) and terminals send the same signal twice.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 
 	log := logger(cfg.Log, stderr)
 	for _, note := range report.Notes {

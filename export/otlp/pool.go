@@ -15,6 +15,7 @@ const SlabSize = 320 << 10
 // Pool hands out the memory that records are encoded into and keeps it within a limit: the
 // bytes are accounted before anything is read into them. Slabs are used again.
 type Pool struct {
+	slab    int    // capacity of an ordinary slab
 	starved func() // called, without the lock, when someone must wait
 
 	mu    sync.Mutex
@@ -37,7 +38,13 @@ type Slab struct {
 // NewPool makes a pool of at most limit bytes. starved, if not nil, is called when someone
 // has to wait for memory: the moment to send what is still being gathered.
 func NewPool(limit int64, starved func()) *Pool {
-	return &Pool{limit: limit, starved: starved}
+	return NewPoolOf(SlabSize, limit, starved)
+}
+
+// NewPoolOf is NewPool with ordinary slabs of another size: what is written at long intervals
+// should not pin more than it needs.
+func NewPoolOf(slab int, limit int64, starved func()) *Pool {
+	return &Pool{slab: slab, limit: limit, starved: starved}
 }
 
 // Get waits for a slab with room for at least size bytes. A slab larger than the whole limit
@@ -66,7 +73,7 @@ func (p *Pool) TryGet(size int) *Slab {
 }
 
 func (p *Pool) try(size int) (*Slab, <-chan struct{}) {
-	size = max(size, SlabSize)
+	size = max(size, p.slab)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.used+int64(size) > p.limit && (p.used > 0 || p.limit <= 0) {
@@ -77,7 +84,7 @@ func (p *Pool) try(size int) (*Slab, <-chan struct{}) {
 	}
 	p.used += int64(size)
 	var s *Slab
-	if n := len(p.free); n > 0 && size == SlabSize {
+	if n := len(p.free); n > 0 && size == p.slab {
 		s = p.free[n-1]
 		p.free[n-1] = nil
 		p.free = p.free[:n-1]
@@ -99,7 +106,7 @@ func (s *Slab) Release() {
 	p := s.pool
 	p.mu.Lock()
 	p.used -= int64(cap(s.Buf))
-	if cap(s.Buf) == SlabSize && !s.lent.Load() {
+	if cap(s.Buf) == p.slab && !s.lent.Load() {
 		s.Buf = s.Buf[:0]
 		p.free = append(p.free, s)
 	}
