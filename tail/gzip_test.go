@@ -162,8 +162,8 @@ func TestDamagedCompressedLogIsCountedAndTheRestGoesOn(t *testing.T) {
 	r.write(path, criLine("stdout F", "next"))
 	r.start()
 	r.same("next")
-	if s := r.tailer.Status(); s.LostBytes != int64(len(a)) {
-		t.Errorf("lost %d bytes, want %d", s.LostBytes, len(a))
+	if s := r.tailer.Status(); s.LostBytes != int64(len(gz)) {
+		t.Errorf("lost %d bytes, want %d", s.LostBytes, len(gz))
 	}
 	r.end()
 	r.start()

@@ -25,7 +25,7 @@ func (t *Tailer) register(reg prometheus.Registerer) {
 	counter("stint_tail_unfinished_records_total", "Partial records sent without their end, which did not come.", nil, s.unfinished.Load)
 	counter("stint_tail_rotations_total", "Log files read to their end after a newer one took over.", nil, s.rotations.Load)
 	counter("stint_tail_truncations_total", "Log files that were cut in place and read again from their beginning.", nil, s.truncations.Load)
-	counter("stint_tail_lost_bytes_total", "Bytes of log files that vanished unread, by reason.", prometheus.Labels{"reason": "gz_unreadable"}, s.lost.Load)
+	counter("stint_tail_lost_bytes_total", "Bytes of log files that could not be read, by reason; of a damaged compressed log its compressed size.", prometheus.Labels{"reason": "gz_unreadable"}, s.lost.Load)
 	counter("stint_tail_gz_recovered_total", "Compressed logs that were read on from where they had been left while plain.", nil, s.recovered.Load)
 	counter("stint_tail_open_errors_total", "Attempts to open a log or a directory that failed.", nil, s.openErrors.Load)
 	counter("stint_tail_panics_total", "Panics while reading a log, each of which paused that log for a minute.", nil, s.panics.Load)
@@ -34,7 +34,7 @@ func (t *Tailer) register(reg prometheus.Registerer) {
 	gauge("stint_tail_open_files", "Log files that are open.", func(s Status) float64 { return float64(s.OpenFiles) })
 	gauge("stint_tail_behind_bytes", "Bytes written to logs and not yet read.", func(s Status) float64 { return float64(s.BehindBytes) })
 	gauge("stint_tail_behind_seconds", "Seconds since the log furthest behind was last read to its end.", func(s Status) float64 { return s.BehindSecs })
-	gauge("stint_tail_unsettled_bytes", "Bytes read and not yet acknowledged: what a kill would repeat.", func(s Status) float64 { return float64(s.Unsettled) })
+	gauge("stint_tail_unsettled_bytes", "Bytes read and not yet acknowledged; a kill repeats these and what was acknowledged in the last second.", func(s Status) float64 { return float64(s.Unsettled) })
 	gauge("stint_tail_offsets_age_seconds", "Seconds since the offsets were last saved or found unchanged.", func(s Status) float64 { return time.Since(s.Saved).Seconds() })
 	gauge("stint_tail_watching", "1 while directories are watched, 0 while only sweeps find new logs.", func(s Status) float64 {
 		if s.Watching {

@@ -69,8 +69,8 @@ type mGen struct {
 type mRecord struct {
 	body       string
 	stream     int
-	number     int // in records
-	gen        *mGen
+	number     int   // in records
+	gen, last  *mGen // of the first and the last piece
 	start, end int
 	settled    bool // ever
 	inFlight   bool // arrived and not settled
@@ -161,6 +161,9 @@ func (m *model) arrived(c *otlp.Chunk, recs []got) {
 			continue
 		}
 		r := l.records[n]
+		if r.lost && r.gen != r.last && strings.HasPrefix(r.body, g.body) {
+			g.body = r.body // a later piece was deleted unread
+		}
 		if g.body != r.body || g.stream != mStreams[r.stream] || l.open[r.stream] == r {
 			m.t.Errorf("%s: record %d arrived as %s %q, want %s %q", g.pod, n, g.stream, g.body, mStreams[r.stream], r.body)
 		}
@@ -224,7 +227,7 @@ func (m *model) line(l *mLog, stream int, last bool) string {
 		piece = fmt.Sprintf("%d %s", r.number, piece)
 	}
 	r.body += piece
-	r.end = l.pos
+	r.end, r.last = l.pos, gen
 	l.pos++
 	tag := "P"
 	if last {
@@ -358,8 +361,9 @@ func (m *model) delete(l *mLog, g *mGen) {
 func (m *model) lose(l *mLog, g *mGen) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	i := slices.Index(l.gens, g)
 	for _, r := range l.records {
-		if r.gen == g && !r.settled {
+		if !r.settled && slices.Index(l.gens, r.gen) <= i && i <= slices.Index(l.gens, r.last) {
 			r.lost = true
 		}
 	}

@@ -183,8 +183,13 @@ func (w *worker) inflate(c *chain, f *file) bool {
 	case err == nil:
 		return true
 	case errors.As(err, &corrupt):
-		w.t.stats.lost.Add(f.size.Load())
-		w.t.log.Error("compressed log is damaged; its lines are lost", "file", f.path, "bytes", f.size.Load(), "err", err)
+		// What it held is unknown: its trailer may be what is damaged.
+		size := int64(0)
+		if st, err := f.gz.Stat(); err == nil {
+			size = st.Size()
+		}
+		w.t.stats.lost.Add(size)
+		w.t.log.Error("compressed log is damaged; its lines are lost", "file", f.path, "compressed_bytes", size, "err", err)
 	case !errors.Is(err, errKnown):
 		w.t.log.Warn("compressed log can't be read now; it is tried again", "file", f.path, "err", err)
 		w.pause(c, failPause)

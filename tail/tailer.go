@@ -305,7 +305,7 @@ func (t *Tailer) Status() Status {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	st.Logs, st.Saved = len(t.chains), t.saved
+	st.Logs, st.Saved, st.Behind = len(t.chains), t.saved, []Behind{}
 	if t.failed != nil {
 		st.SaveError = t.failed.Error()
 	}
@@ -315,6 +315,9 @@ func (t *Tailer) Status() Status {
 		st.OpenFiles += len(c.files) + len(c.drained)
 		for _, f := range c.files {
 			behind += max(f.size.Load()-f.read.Load(), 0)
+			st.Unsettled += max(f.read.Load()-f.frontier, 0)
+		}
+		for _, f := range c.drained {
 			st.Unsettled += max(f.read.Load()-f.frontier, 0)
 		}
 		c.mu.Unlock()
