@@ -162,3 +162,36 @@ func BenchmarkCompress(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkBatch is the way of chunks from a source to a sealed request and back.
+func BenchmarkBatch(b *testing.B) {
+	for name, size := range map[string]int{"chunk=300KB": 300 << 10, "chunk=1KB": 1 << 10} {
+		b.Run(name, func(b *testing.B) {
+			l := &lane{cfg: BatchDefaults(), signal: otlp.Logs}
+			q := newQueue(nil, 0)
+			l.queues = []*queue{q}
+			pool := otlp.NewPool(1<<30, nil)
+			var groups []*otlp.Group
+			for i := range 50 {
+				groups = append(groups, otlp.NewGroup([]otlp.KeyValue{otlp.Attr("k8s.pod.name", fmt.Sprint("orders-", i))}, otlp.SchemaURL, "stint/tail", "1"))
+			}
+			slab := pool.TryGet(0)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if cap(slab.Buf)-len(slab.Buf) < size {
+					slab.Release()
+					slab = pool.TryGet(0)
+				}
+				start := len(slab.Buf)
+				slab.Buf = slab.Buf[:start+size]
+				c := otlp.NewChunk(slab, slab.Buf[start:])
+				c.Group, c.Records = groups[i%len(groups)], size/100
+				l.add(c)
+				for len(q.list) > 0 {
+					q.pop(nil).done(otlp.Delivered)
+				}
+			}
+		})
+	}
+}

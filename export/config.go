@@ -85,7 +85,7 @@ type OTLP struct {
 	Compression    string            `yaml:"compression" enum:"none,gzip,zstd" doc:"how requests are compressed; zstd takes about 0.6 of gzip's CPU time"`
 	TLS            TLS               `yaml:"tls" doc:"transport security; on unless insecure"`
 	Headers        map[string]Secret `yaml:"headers" doc:"metadata sent with each request; values are never shown"`
-	Timeout        time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again; 100ms to 10m"`
+	Timeout        time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again with twice the time, up to 1m; 100ms to 10m"`
 	RetryOnFailure Retry             `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
 }
 
@@ -135,7 +135,7 @@ type OTLPHTTP struct {
 	Compression     string            `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none"`
 	TLS             TLS               `yaml:"tls" doc:"transport security for https:// URLs"`
 	Headers         map[string]Secret `yaml:"headers" doc:"HTTP headers sent with each request; values are never shown"`
-	Timeout         time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again; 100ms to 10m"`
+	Timeout         time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again with twice the time, up to 1m; 100ms to 10m"`
 	RetryOnFailure  Retry             `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
 }
 

@@ -6,8 +6,8 @@ import (
 )
 
 // gate is what all lanes know of a destination for one signal: whether it accepts data, and
-// how large a request may be. While it is down, one lane probes and the others wait: one
-// request a back-off step, not a storm.
+// how large a request may be. While it is down, the lanes take turns to probe and the others
+// wait: one request a back-off step, not a storm.
 type gate struct {
 	probe chan struct{} // holds something while a lane probes
 

@@ -31,7 +31,6 @@ type source struct {
 	outcomes map[uint64]otlp.Outcome // by mark
 	seq      map[string]int          // records made, by container
 	groups   map[string]*otlp.Group
-	all      chan struct{} // closed when the last chunk is settled after done was asked for
 }
 
 func newSource(t testing.TB) *source {

@@ -17,7 +17,7 @@ var outLabels = []string{"exporter", "signal"}
 
 var (
 	descSent     = prometheus.NewDesc("stint_export_sent_records_total", "Records that a destination has accepted.", outLabels, nil)
-	descResent   = prometheus.NewDesc("stint_export_resent_records_total", "Records sent again although the destination may have had them.", outLabels, nil)
+	descResent   = prometheus.NewDesc("stint_export_resent_records_total", "Records that a destination may have got more than once, because an answer was lost.", outLabels, nil)
 	descRequests = prometheus.NewDesc("stint_export_requests_total", "Requests sent, whatever their answer.", outLabels, nil)
 	descRetries  = prometheus.NewDesc("stint_export_retries_total", "Requests that were refused for now and are sent again.", outLabels, nil)
 	descBytes    = prometheus.NewDesc("stint_export_sent_bytes_total", "Bytes of accepted requests before compression.", outLabels, nil)

@@ -147,9 +147,10 @@ func grpcVerdict(err error, sent, answered bool) Verdict {
 			return h
 		}
 		v.Kind, v.Unsure = Again, sent
-		if !sent && (strings.Contains(st.Message(), "tls: ") && strings.Contains(st.Message(), "certificate") ||
-			strings.Contains(st.Message(), "looked like an HTTP/1.1 header")) {
-			v.Kind = Misconfigured
+		for _, sign := range []string{tlsAlert, "tls: failed to verify certificate", tlsToPlain, "looked like an HTTP/1.1 header"} {
+			if strings.Contains(st.Message(), sign) {
+				v.Kind, v.Unsure = Misconfigured, false
+			}
 		}
 		return v
 	}

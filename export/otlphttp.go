@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"stint/export/otlp"
@@ -26,7 +26,12 @@ type otlpHTTP struct {
 	header      http.Header // of every request; not changed
 	compression string      // "" = none
 	hide        *strings.Replacer
+	dialed      atomic.Int64 // unix s; when kept connections were last closed
 }
+
+// maxConnAge is how long a connection is kept, in seconds. One that is kept for ever stays with
+// the pod behind a service that it met first, however many there are by now.
+const maxConnAge = 5 * 60
 
 // maxAnswer is how much of an answer is read.
 const maxAnswer = 64 << 10
@@ -78,6 +83,9 @@ func newOTLPHTTP(c *OTLPHTTP, version string) (*otlpHTTP, error) {
 func (h *otlpHTTP) close() { h.client.CloseIdleConnections() }
 
 func (h *otlpHTTP) send(ctx context.Context, r *request) Verdict {
+	if now, last := time.Now().Unix(), h.dialed.Load(); now-last >= maxConnAge && h.dialed.CompareAndSwap(last, now) {
+		h.client.CloseIdleConnections()
+	}
 	bufs, size := r.buffers()
 	if h.compression != "" {
 		body := bodies.Get().(*bytes.Buffer)
@@ -174,13 +182,11 @@ func httpFailure(err error) Verdict {
 	}
 	v := Verdict{Kind: Again, Unsure: true, Err: err}
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
-		v.Unsure = false
-	}
 	var verify *tls.CertificateVerificationError
-	var host x509.HostnameError
-	var alert tls.AlertError
-	if errors.As(err, &verify) || errors.As(err, &host) || errors.As(err, &alert) && strings.Contains(alert.Error(), "certificate") {
+	switch {
+	case errors.As(err, &op) && op.Op == "dial":
+		v.Unsure = false
+	case errors.As(err, &verify) || strings.Contains(err.Error(), tlsAlert) || strings.Contains(err.Error(), "gave HTTP response to HTTPS client"):
 		v.Kind, v.Unsure = Misconfigured, false
 	}
 	return v

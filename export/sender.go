@@ -128,6 +128,7 @@ func (o *out) deliver(ctx context.Context, b *batch) otlp.Outcome {
 		case <-ctx.Done():
 			return otlp.Aborted
 		}
+		d.pass() // in turn, so that a batch that is refused for its content does not stop all lanes
 	}
 	if d.dropped {
 		return otlp.Dropped
@@ -250,7 +251,14 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 	}
 	d.stats.retries.Add(1)
 	if d.gate.fail(v) {
-		d.log.Warn("destination does not accept data; it is tried again", "exporter", d.name, "signal", d.signal.String(), "verdict", v.Kind.String(), "err", v.Err)
+		level, event := slog.LevelWarn, "destination does not accept data; it is tried again"
+		switch v.Kind {
+		case Auth:
+			level, event = slog.LevelError, "destination refuses our credentials; data waits until headers or tls.cert_file are set right"
+		case Misconfigured:
+			level, event = slog.LevelError, "destination is not what the configuration says; data waits until endpoint or tls is set right"
+		}
+		d.log.Log(context.Background(), level, event, "exporter", d.name, "signal", d.signal.String(), "verdict", v.Kind.String(), "err", v.Err)
 	}
 	if !d.probing {
 		select {

@@ -364,14 +364,15 @@ func TestLearnedLimit(t *testing.T) {
 				}
 				// The server is set right.
 				f.say(nil)
-				for range 35 {
+				for range 15 {
+					time.Sleep(2 * time.Minute)
 					batch()
 				}
 				if largest := slices.Max(f.sizes[len(f.sizes)-3:]); largest < 4_000_000 {
 					t.Errorf("half an hour later the largest request has %d bytes", largest)
 				}
-				s.want(46, 0, 0)
-				if got := f.records("a"); !slices.Equal(got, names("a", 0, 46*400)) {
+				s.want(26, 0, 0)
+				if got := f.records("a"); !slices.Equal(got, names("a", 0, 26*400)) {
 					t.Errorf("%d records arrived, or out of order", len(got))
 				}
 				stop()
@@ -675,5 +676,36 @@ func TestDrain(t *testing.T) {
 		}
 		deliverFake(t, e, chunks...)
 		s.want(10, 0, 0)
+	})
+}
+
+// A record that is refused for its content, with a code that says "again", stops its own lane
+// alone.
+func TestPoisonStopsOneLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{answer: func(_ int, r incoming) Verdict {
+			if r.bad {
+				return Verdict{Kind: Again, Err: errFake}
+			}
+			return Verdict{}
+		}}
+		e := newFakes(t, Batch{SendBatchSize: 10, SendBatchMaxBytes: 1 << 20, Timeout: time.Second}, map[string]*fake{"x": f})
+		s := newSource(t)
+		stop := running(t, e)
+		sick, well := containers(1, 0)[0], containers(1, 1)[0]
+		e.Input(otlp.Logs, "test")(s.logs(sick, 10, 50, 4))
+		for range 5 {
+			e.Input(otlp.Logs, "test")(s.logs(well, 10, 50))
+			time.Sleep(10 * time.Minute)
+		}
+		synctest.Wait()
+		if got := f.records(well); !slices.Equal(got, names(well, 0, 50)) {
+			t.Errorf("%d records of the other lane arrived, want 50", len(got))
+		}
+		if got := f.records(sick); !slices.Equal(got, names(sick, 0, 4)) {
+			t.Errorf("%q arrived of the sick lane", got)
+		}
+		stop()
+		s.want(5, 0, 1)
 	})
 }

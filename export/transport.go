@@ -12,6 +12,14 @@ import (
 	"sync/atomic"
 )
 
+// tlsAlert is in every error that tells what the other side has against our TLS. With TLS 1.3
+// it says so after the handshake, and may be overtaken by the end of the connection.
+const tlsAlert = "remote error: tls: "
+
+// tlsToPlain is what crypto/tls says when the other side does not speak TLS: most often
+// tls.insecure is missing.
+const tlsToPlain = "first record does not look like a TLS handshake"
+
 // clientTLS makes the client's side of TLS. The client certificate is read at each handshake,
 // so a renewed one counts from the next connection on; while it can't be read, half written
 // for example, the last good one does.

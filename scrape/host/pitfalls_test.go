@@ -300,10 +300,9 @@ func TestDiskTimesWrap(t *testing.T) {
 
 	// Less than half the range back: not a wrap, and the extension goes with the old device.
 	m.edit("proc/diskstats", "81920 704 0 100 50", "81920 1000 0 900 800")
-	before := m.now
 	m.scrape()
 	m.edit("proc/diskstats", "81920 1000 0 900 800", "81920 1000 0 899 800")
-	before = m.now
+	before := m.now
 	f = m.scrape()
 	m.expect(f, "system.disk.io_time", sda, "0.899d", before)
 	m.expect(f, "system.disk.operation_time", write, "1d", before)
