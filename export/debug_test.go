@@ -158,6 +158,7 @@ func TestDebugDoesNotBlock(t *testing.T) {
 			t.Errorf("Run took %v", took)
 		}
 		s.want(20, 0, 0)
+		synctest.Wait()
 		if len(d.waiting) > 3*debugBytes {
 			t.Errorf("%d bytes wait for the terminal", len(d.waiting))
 		}

@@ -251,14 +251,7 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 	}
 	d.stats.retries.Add(1)
 	if d.gate.fail(v) {
-		level, event := slog.LevelWarn, "destination does not accept data; it is tried again"
-		switch v.Kind {
-		case Auth:
-			level, event = slog.LevelError, "destination refuses our credentials; data waits until headers or tls.cert_file are set right"
-		case Misconfigured:
-			level, event = slog.LevelError, "destination is not what the configuration says; data waits until endpoint or tls is set right"
-		}
-		d.log.Log(context.Background(), level, event, "exporter", d.name, "signal", d.signal.String(), "verdict", v.Kind.String(), "err", v.Err)
+		d.log.Warn("destination does not accept data; it is tried again", "exporter", d.name, "signal", d.signal.String(), "verdict", v.Kind.String(), "err", v.Err)
 	}
 	if !d.probing {
 		select {
