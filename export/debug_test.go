@@ -159,13 +159,18 @@ func TestDebugDoesNotBlock(t *testing.T) {
 		}
 		s.want(20, 0, 0)
 		synctest.Wait()
-		if len(d.waiting) > 3*debugBytes {
-			t.Errorf("%d bytes wait for the terminal", len(d.waiting))
+		waiting := func() int {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return len(d.waiting)
+		}
+		if n := waiting(); n > 3*debugBytes {
+			t.Errorf("%d bytes wait for the terminal", n)
 		}
 		close(w.resume)
 		synctest.Wait()
-		if w.bytes == 0 || len(d.waiting) != 0 {
-			t.Errorf("%d bytes were written in the end, %d wait", w.bytes, len(d.waiting))
+		if n := waiting(); w.bytes == 0 || n != 0 {
+			t.Errorf("%d bytes were written in the end, %d wait", w.bytes, n)
 		}
 	})
 }

@@ -129,7 +129,7 @@ func TestMemoryIsFreeWhenSettled(t *testing.T) {
 				for range 3 {
 					senders.Go(func() {
 						var slabs [6][]byte
-						for n := 0; time.Now().Before(end); n++ {
+						for n := 0; time.Now().Before(end) || whole.Load() == 0 && time.Now().Before(end.Add(10*time.Second)); n++ {
 							var r request
 							line := bytes.Repeat([]byte{byte('a' + n%26)}, 4000)
 							for i, b := range slabs {
