@@ -199,7 +199,7 @@ func TestEveryRecordIsThereOnceAndInOrder(t *testing.T) {
 			if len(got.records) != 2*cfg.Containers {
 				t.Errorf("writers %v, want two for each of %d containers", slices.Sorted(maps.Keys(got.records)), cfg.Containers)
 			}
-			if got.cut == 0 && cfg.Lines >= 5000 { // one of 1,000 is
+			if got.cut == 0 && cfg.Lines >= 8000 { // one of 1,000 is: eight are expected, and none comes once in 3,000 runs
 				t.Error("no record has several pieces")
 			}
 			if cfg.RotateBytes == 0 {
