@@ -18,40 +18,53 @@ import (
 // settled, in any order, the frontier moves to the end of the longest settled prefix; the
 // frontier is saved. A kill at any instant repeats what lies between frontier and read, and
 // loses nothing.
+//
+// Each stream has a frontier of its own, because a record of one stream may wait for its next
+// piece for ever while records of the other come and go: only the waiting one is read again.
 type chain struct {
 	t      *Tailer
 	key    string // "<container directory>/<restart>" or the plain file's path
-	group  *otlp.Group
 	lane   uint32
 	format format
-	attrs  [streams][]byte // encoded attributes of a record, by stream
-	cut    [streams][]byte // the same with stint.truncated
 
 	// headers: every line has a CRI or json-file header; one without is counted as malformed.
 	headers bool
 
-	hotUntil int64 // the scanner's: Tailer.clock until which it is swept often
+	// The scanner's.
+	who       container       // zero for a plain file
+	base      []otlp.KeyValue // of the resource, from the path
+	multiline Multiline
+	parse     Parse
+	attrs     []otlp.KeyValue // of each record, beside its stream
+	hotUntil  int64           // Tailer.clock until which it is swept often
+	askUntil  int64           // Tailer.clock until which reading waits for metadata
 
-	waiting  atomic.Bool  // a record waits for its next piece
 	caughtUp atomic.Int64 // Tailer.clock when the log was last read to its end
+	wakeAt   atomic.Int64 // Tailer.clock when a record has waited long enough; 0 = none waits
 
 	// The worker's that runs the chain.
-	join [streams]join // records of which more pieces follow
-	long join          // a physical line longer than the read buffer
+	profile *profile
+	join    [streams]join // records of which more pieces follow
+	group   [streams]join // records of which more lines may follow
+	state   [streams]groupState
+	long    join // a physical line longer than the read buffer
+	limit   bucket
 
 	saidMalformed bool
 
 	mu       sync.Mutex
-	files    []*file // not drained yet, oldest first
-	drained  []*file // read to their ends; open while their names exist
+	wanted   *profile // what the next turn works with
+	files    []*file  // not drained yet, oldest first
+	drained  []*file  // read to their ends; open while their names exist
 	kept     []keptFile
 	past     []content // of files that vanished before their stamps were seen
-	state    runState
+	run      runState
 	again    bool // data came while running
 	lastSeq  uint64
-	renames  int // live files that were renamed away
+	births   int // files that it ever had
 	inflight spans
 	dirty    bool // a frontier moved since the last save
+	gap      bool // the newest file was given up unread
 	// pausedUntil (Tailer.clock) keeps the chain from being run after a panic or a failure.
 	pausedUntil int64
 }
@@ -64,56 +77,60 @@ const (
 	running
 )
 
-// join gathers the pieces of one record, or the parts of one physical line.
+// pos is a place in a log; seq is the file's reading session at that time.
+type pos struct {
+	file *file
+	seq  uint64
+	off  int64
+}
+
+// before orders places of one chain.
+func (p pos) before(q pos) bool { return p.seq < q.seq || p.seq == q.seq && p.off < q.off }
+
+// join gathers the pieces of one record, the lines of one, or the parts of one physical line.
 type join struct {
 	buf     []byte
 	active  bool
 	cut     bool   // bytes over the limit were left out
 	time    uint64 // of the first piece
-	file    *file  // where reading must go on if the record is not settled: at its first piece
-	seq     uint64
-	off     int64
-	touched int64 // Tailer.clock when the last piece came
+	from    pos    // where reading must go on if the record is not settled: at its first piece
+	touched int64  // Tailer.clock when the last piece came
 }
 
-func (j *join) begin(f *file, off int64, time uint64) {
-	*j = join{buf: j.buf[:0], active: true, time: time, file: f, seq: f.seq, off: off}
+// maxJoined bounds the bytes of all records that wait for their ends, together.
+const maxJoined = 16 << 20
+
+func (j *join) begin(from pos, time uint64) {
+	*j = join{buf: j.buf[:0], active: true, time: time, from: from}
 }
 
-// add appends a piece and keeps the whole within limit.
-func (j *join) add(piece []byte, limit int, now int64) {
-	if room := limit - len(j.buf); len(piece) > room {
+// add appends a piece and keeps the whole within limit, and all joins within maxJoined.
+func (j *join) add(t *Tailer, piece []byte, limit int, now int64) {
+	j.touched = now
+	room := limit - len(j.buf)
+	if len(piece) > room {
 		piece, j.cut = piece[:max(room, 0)], true
 	}
+	if t.joined.Add(int64(len(piece))) > maxJoined {
+		t.joined.Add(-int64(len(piece)))
+		j.cut = true
+		return
+	}
 	j.buf = append(j.buf, piece...)
-	j.touched = now
 }
 
 // end forgets the record and does not keep a large buffer for the next.
-func (j *join) end() {
+func (j *join) end(t *Tailer) {
+	t.joined.Add(-int64(len(j.buf)))
 	if cap(j.buf) > 64<<10 {
 		j.buf = nil
 	}
 	*j = join{buf: j.buf[:0]}
 }
 
-// joined ends a record that was emitted. A record of another stream that began between its
-// pieces takes its beginning over: reading on from between them would give the last pieces
-// once more, as a record of their own.
-func (c *chain) joined(j *join) {
-	for s := range c.join {
-		if k := &c.join[s]; k.active && (j.seq < k.seq || j.seq == k.seq && j.off < k.off) {
-			k.file, k.seq, k.off = j.file, j.seq, j.off
-		}
-	}
-	j.end()
-}
-
-// span is the end of what a chunk and all before it contain.
+// span says for each stream up to where a chunk and all before it contain its records.
 type span struct {
-	file *file
-	seq  uint64 // the file's at that time
-	to   int64
+	at   [streams]pos
 	done bool
 }
 
@@ -129,15 +146,18 @@ func (c *chain) push(s span) (mark uint64) {
 	return c.inflight.first + uint64(len(c.inflight.list)-1)
 }
 
-// settle marks a span done and moves the frontier over the done prefix. Needs chain.mu.
+// settle marks a span done and moves the frontiers over the done prefix. Needs chain.mu.
 func (c *chain) settle(mark uint64) {
 	in := &c.inflight
 	in.list[mark-in.first].done = true
 	n := 0
 	for n < len(in.list) && in.list[n].done {
-		c.advance(in.list[n])
 		n++
 	}
+	if n == 0 {
+		return
+	}
+	c.advance(in.list[n-1])
 	in.first += uint64(n)
 	if n == len(in.list) {
 		in.list = in.list[:0]
@@ -154,42 +174,54 @@ func (c *chain) note(s span) {
 		return
 	}
 	s.done = true
-	if last := &c.inflight.list[len(c.inflight.list)-1]; last.done && last.file == s.file && last.seq == s.seq {
-		last.to = max(last.to, s.to)
+	if last := &c.inflight.list[len(c.inflight.list)-1]; last.done {
+		*last = s
 		return
 	}
 	c.push(s)
 }
 
-// advance moves the frontier to the end of s. Files read in earlier sessions than s's are
-// settled as far as they were read. Needs chain.mu.
+// advance moves the frontiers to s. Files read in earlier sessions than s's are settled as far
+// as they were read. Needs chain.mu.
 func (c *chain) advance(s span) {
-	for _, list := range [2][]*file{c.drained, c.files} {
-		for _, f := range list {
-			if f.seq < s.seq && f.seq > 0 && f.frontier < f.read.Load() {
-				f.frontier = f.read.Load()
-				c.dirty = true
+	moved := false
+	for st, p := range s.at {
+		for _, list := range [2][]*file{c.drained, c.files} {
+			for _, f := range list {
+				if f.seq < p.seq && f.seq > 0 {
+					moved = f.settled(stream(st), f.read.Load()) || moved
+				}
 			}
 		}
+		moved = p.file.settled(stream(st), p.off) || moved
 	}
-	if s.file.frontier < s.to {
-		s.file.frontier = s.to
+	if moved {
 		c.dirty = true
+		c.t.moved()
 	}
 }
 
-// safe is the span that ends at off in f, or before the first byte of an unfinished record.
-func (c *chain) safe(f *file, off int64) span {
-	s := span{file: f, seq: f.seq, to: off}
-	for _, j := range [...]*join{&c.join[stdout], &c.join[stderr], &c.join[noStream], &c.long} {
-		if j.active && (j.seq < s.seq || j.seq == s.seq && j.off < s.to) {
-			s = span{file: j.file, seq: j.seq, to: j.off}
+// safe is the span that ends at off in f, for each stream before the first byte of its
+// unfinished record.
+func (c *chain) safe(f *file, off int64) (s span) {
+	here := pos{f, f.seq, off}
+	if c.long.active && c.long.from.before(here) {
+		here = c.long.from
+	}
+	for st := range s.at {
+		p := here
+		if j := &c.join[st]; j.active && j.from.before(p) {
+			p = j.from
 		}
+		if g := &c.group[st]; g.active && g.from.before(p) {
+			p = g.from
+		}
+		s.at[st] = p
 	}
 	return s
 }
 
-// Settled moves the frontier; it implements otlp.Origin.
+// Settled moves the frontiers; it implements otlp.Origin.
 func (c *chain) Settled(ch *otlp.Chunk, o otlp.Outcome) {
 	n := int64(ch.Records)
 	switch o {
@@ -211,7 +243,12 @@ func (c *chain) remove(f *file) {
 	c.files = slices.DeleteFunc(c.files, func(x *file) bool { return x == f })
 }
 
-// joining says whether a record waits for more pieces. The worker's.
-func (c *chain) joining() bool {
-	return c.join[stdout].active || c.join[stderr].active || c.join[noStream].active || c.long.active
+// joins are all records that wait for something. The worker's.
+func (c *chain) joins() [2*streams + 1]*join {
+	var all [2*streams + 1]*join
+	for s := range c.join {
+		all[2*s], all[2*s+1] = &c.join[s], &c.group[s]
+	}
+	all[2*streams] = &c.long
+	return all
 }

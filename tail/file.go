@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,27 +23,40 @@ const (
 type file struct {
 	id   uint64 // of its record in the state file
 	f    *os.File
-	gz   *os.File // the compressed log that f is the content of; nil for any other file
+	gz   *os.File      // the compressed log that f is the content of; nil for any other file
+	room *atomic.Int64 // counts the content of a compressed log while it lies on disk; nil else
 	dev  uint64
 	ino  uint64
 	path string // by which it was last seen
 	// order sorts the generations of a chain, oldest first: a rotated file's stamp, "~" for the
-	// live one.
+	// live one, "}" while the stamp of a rotated one is not known.
 	order string
+	born  int // the how many-th file of its chain
 
-	size  atomic.Int64 // when last looked at
-	read  atomic.Int64 // up to here lines were taken; moved by the worker that runs the chain
-	tried atomic.Int64 // up to here was read; what lies beyond read is a line without its end
-	mtime int64        // ns, when last looked at; guarded by chain.mu like all below
-	seen  int64        // Tailer.clock when this mtime was first seen
-	gone  bool         // unlinked
+	size    atomic.Int64 // when last looked at
+	read    atomic.Int64 // up to here lines were taken; moved by the worker that runs the chain
+	tried   atomic.Int64 // up to here was read; what lies beyond read is a line without its end
+	mtime   int64        // ns, when last looked at; guarded by chain.mu like all below
+	seen    int64        // Tailer.clock when this mtime was first seen
+	gone    bool         // unlinked
+	goneAt  int64        // Tailer.clock when that was seen
+	swapped bool         // followed while plain, and goes on in the compressed copy
+	packed  int64        // bytes of the compressed log
 
-	seq      uint64 // reading session of the chain; see chain.advance
-	frontier int64  // all before it is settled
-	drained  bool   // read to its end, and a later generation took over
-	saved    int64  // frontier in the state file
-	headLen  int    // bytes that headHash covers
+	seq      uint64         // reading session of the chain; see chain.advance
+	done     [streams]int64 // all of the stream before it is settled
+	frontier int64          // the least of done
+	drained  bool           // read to its end, and a later generation took over
+	saved    [streams]int64 // done in the state file
+	cutOff   int64          // bytes that were not read when the file was truncated
+	// gap: generations before this one were lost; records that began there have no end.
+	gap      bool
+	headLen  int // bytes that headHash covers
 	headHash uint64
+
+	// skip is done at the start of the process: lines of the stream before it are settled, while
+	// those of another stream may not be.
+	skip [streams]int64
 
 	// The worker's: the bytes before endAt when the last turn ended.
 	end    [tailBytes]byte
@@ -50,8 +64,21 @@ type file struct {
 	endAt  int64
 }
 
-// live is the order of the file that is being written.
-const live = "~"
+const (
+	live    = "~" // the order of the file that is being written
+	unnamed = "}"
+)
+
+// olderThan says whether f comes before x. Without a stamp, what was found later is younger.
+func (f *file) olderThan(x *file) bool {
+	switch {
+	case f.order == live || x.order == live:
+		return f.order != live
+	case f.order == unnamed || x.order == unnamed:
+		return f.born < x.born
+	}
+	return f.order < x.order
+}
 
 // openFile opens a regular file without waiting (a FIFO would block) and looks at it.
 func openFile(path string) (*file, error) {
@@ -68,25 +95,37 @@ func openFile(path string) (*file, error) {
 		f.Close()
 		return nil, fmt.Errorf("open %s: not a regular file", path)
 	}
-	fl := &file{f: f, path: path, dev: uint64(st.Dev), ino: st.Ino, mtime: st.Mtim.Nano(), saved: -1}
+	fl := &file{f: f, path: path, dev: uint64(st.Dev), ino: st.Ino, mtime: st.Mtim.Nano()}
+	for st := range fl.saved {
+		fl.saved[st] = -1
+	}
 	fl.size.Store(st.Size)
 	return fl, nil
 }
 
 // look refreshes what fstat says; now is Tailer.clock. Needs chain.mu.
 func (f *file) look(now int64) error {
+	src := f.f
 	if f.gz != nil {
-		return nil // it does not change
+		src = f.gz
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.f.Fd()), &st); err != nil {
+	if err := unix.Fstat(int(src.Fd()), &st); err != nil {
 		return fmt.Errorf("stat %s: %w", f.path, err)
 	}
-	f.size.Store(st.Size)
+	if st.Nlink == 0 && !f.gone {
+		f.gone, f.goneAt = true, now
+	}
+	if f.gz != nil { // its content does not change
+		f.packed = st.Size
+		return nil
+	}
+	if was := f.size.Swap(st.Size); st.Size < was {
+		f.cutOff = max(was-f.read.Load(), 0)
+	}
 	if mtime := st.Mtim.Nano(); mtime != f.mtime {
 		f.mtime, f.seen = mtime, now
 	}
-	f.gone = st.Nlink == 0
 	return nil
 }
 
@@ -97,11 +136,32 @@ func (f *file) left(now int64) bool {
 	return time.Now().UnixNano()-f.mtime >= int64(quiet) || now-f.seen >= int64(quiet)
 }
 
+// settled moves the frontier of one stream, if it does not lie there already. Needs chain.mu.
+func (f *file) settled(s stream, to int64) bool {
+	if f.done[s] >= to {
+		return false
+	}
+	f.done[s] = to
+	f.frontier = slices.Min(f.done[:])
+	return true
+}
+
+// resume puts f where it was left. Needs chain.mu, if the chain has f already.
+func (f *file) resume(done [streams]int64) {
+	f.done, f.skip = done, done
+	f.frontier = slices.Min(done[:])
+	f.read.Store(f.frontier)
+}
+
 func (f *file) close() {
 	for _, x := range [...]*os.File{f.f, f.gz} {
 		if x != nil {
 			x.Close()
 		}
+	}
+	if f.room != nil {
+		f.room.Add(-f.size.Load())
+		f.room = nil
 	}
 }
 
@@ -148,13 +208,16 @@ func (f *file) identify() {
 }
 
 // record is what the state file keeps of f.
-func (f *file) record(frontier int64) record {
+func (f *file) record() record {
 	r := record{
-		ID: f.id, Dev: f.dev, Ino: f.ino, Path: f.path, Frontier: frontier,
+		ID: f.id, Dev: f.dev, Ino: f.ino, Path: f.path, Frontier: f.frontier, Size: f.size.Load(),
 		HeadLen: f.headLen, HeadHash: f.headHash,
-		TailLen: int(min(frontier, tailBytes)),
+		TailLen: int(min(f.frontier, tailBytes)),
 	}
-	r.TailHash, _ = hashAt(f.f, frontier-int64(r.TailLen), r.TailLen)
+	for s, done := range f.done {
+		r.Ahead[s] = done - f.frontier
+	}
+	r.TailHash, _ = hashAt(f.f, f.frontier-int64(r.TailLen), r.TailLen)
 	return r
 }
 
@@ -166,7 +229,7 @@ func (f *file) matches(r record) bool {
 
 // holds is matches without the inode, for content that was copied.
 func (f *file) holds(r record) bool {
-	if f.size.Load() < r.Frontier {
+	if done := r.done(); f.size.Load() < slices.Max(done[:]) {
 		return false
 	}
 	head, ok1 := hashAt(f.f, 0, r.HeadLen)

@@ -2,6 +2,7 @@ package tail
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,6 +26,13 @@ import (
 // maxInflated bounds what one compressed log may become: the kubelet rotates at 10 MiB by
 // default; no sensible setting comes near.
 const maxInflated = 4 << 30
+
+// maxInflatedBytes is how much of compressed logs may lie written out at a time, if it is more
+// than one: after an outage many containers have some to be read.
+const maxInflatedBytes = 256 << 20
+
+// errNoRoom says that maxInflatedBytes is reached.
+var errNoRoom = errors.New("other compressed logs are being read")
 
 // keptFile is a compressed log whose content was delivered.
 type keptFile struct {
@@ -64,7 +72,17 @@ func inflatedSize(r io.ReaderAt, size int64) (int64, error) {
 
 // inflate writes f's content into a file without a name and finds out how much of it was
 // delivered before.
-func (t *Tailer) inflate(c *chain, f *file) error {
+func (t *Tailer) inflate(c *chain, f *file) (err error) {
+	size := f.size.Load()
+	if t.inflated.Add(size) > max(maxInflatedBytes, size) {
+		t.inflated.Add(-size)
+		return errNoRoom
+	}
+	defer func() {
+		if err != nil {
+			t.inflated.Add(-size)
+		}
+	}()
 	out, err := os.CreateTemp(t.stateDir, "inflated-*")
 	if err != nil { // a read-only state directory
 		if out, err = os.CreateTemp("", "stint-inflated-*"); err != nil {
@@ -84,22 +102,91 @@ func (t *Tailer) inflate(c *chain, f *file) error {
 	defer t.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.hasContent(out, n) {
+	f.f = out
+	switch sum, ok := hashAt(out, 0, f.headLen); {
+	case f.swapped && (!ok || sum != f.headHash):
+		f.f = nil
+		out.Close()
+		return corruptError{fmt.Errorf("decompress %s: other content than the plain file had", f.path)}
+	case f.swapped:
+		t.stats.recovered.Add(1)
+	case c.hasContent(out, n):
+		f.f = nil
 		out.Close()
 		return errKnown
+	default:
+		f.size.Store(n)
+		if r, ok := t.store.claimContent(filepath.Dir(f.path), f); ok {
+			f.id, f.headLen, f.headHash = r.ID, r.HeadLen, r.HeadHash
+			f.resume(r.done())
+			f.saved = f.done
+			t.stats.recovered.Add(1)
+		} else {
+			f.id = t.store.newID()
+			c.dirty = true
+		}
 	}
-	f.f = out
 	f.size.Store(n)
-	if r, ok := t.store.claimContent(filepath.Dir(f.path), f); ok {
-		f.id, f.saved, f.frontier = r.ID, r.Frontier, r.Frontier
-		f.read.Store(r.Frontier)
-		t.stats.recovered.Add(1)
-	} else {
-		f.id = t.store.newID()
-		c.dirty = true
-	}
+	t.inflated.Add(n - size)
+	f.room = &t.inflated
 	f.identify()
 	return nil
+}
+
+// recognize says whether z, which lies at g.path, is the content of a followed file that was
+// renamed, compressed and deleted between two looks; that file learns its stamp by it. Needs t.mu.
+func (c *chain) recognize(z *file, g generation) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var head []byte
+	for _, list := range [2][]*file{c.files, c.drained} {
+		for _, f := range list {
+			if f.order < unnamed || f.look(c.t.clock()) != nil || f.order == live && !f.gone || f.size.Load()&(1<<32-1) != z.size.Load() {
+				continue
+			}
+			if head == nil {
+				head = make([]byte, headBytes)
+				r, err := gzip.NewReader(io.NewSectionReader(z.gz, 0, 1<<62))
+				if err != nil {
+					return false
+				}
+				n, _ := io.ReadFull(r, head)
+				head = head[:n]
+			}
+			f.identify()
+			if sum, ok := hashAt(bytes.NewReader(head), 0, f.headLen); !ok || sum != f.headHash {
+				continue
+			}
+			f.order = g.order
+			c.useCompressed(f, g.path)
+			return true
+		}
+	}
+	return false
+}
+
+// useCompressed lets f, deleted before it was read to its end, go on in its compressed copy at
+// path: what an outage keeps on disk is then a fraction. A file that a worker is in, or of which
+// records are in flight, stays as it is: its entry must follow them. Needs t.mu and c.mu.
+func (c *chain) useCompressed(f *file, path string) {
+	at := slices.Index(c.files, f)
+	if at < 0 || at == 0 && c.run == running || f.gz != nil || f.look(c.t.clock()) != nil || !f.gone || f.size.Load() == f.read.Load() || f.frontier != f.read.Load() {
+		return
+	}
+	z, err := openCompressed(path)
+	if err != nil {
+		return // it is open as a plain file
+	}
+	if z.size.Load() != f.size.Load()&(1<<32-1) {
+		z.close()
+		return
+	}
+	f.identify()
+	c.t.pending = append(c.t.pending, f.record())
+	f.saved = f.done
+	f.f.Close()
+	f.f, f.gz, f.path, f.gone, f.swapped = nil, z.gz, path, false, true
+	f.dev, f.ino = z.dev, z.ino // another file may get the plain one's
 }
 
 // decompress writes r's content to out. A corruptError says that this will never go further;
@@ -147,7 +234,7 @@ func (c *chain) hasContent(out *os.File, n int64) bool {
 	}
 	for _, list := range [2][]*file{c.files, c.drained} {
 		for _, f := range list {
-			if f.gz != nil || f.look(c.t.clock()) != nil || !f.gone {
+			if !f.swapped && (f.gz != nil || f.look(c.t.clock()) != nil || !f.gone) {
 				continue
 			}
 			f.identify()
@@ -166,14 +253,14 @@ type corruptError struct{ error }
 // c.mu.
 func (t *Tailer) keepName(c *chain, order, path string, size int64) {
 	id := t.store.newID()
-	t.pending = append(t.pending, record{ID: id, Path: path, Frontier: size})
+	t.pending = append(t.pending, record{ID: id, Path: path, Frontier: size, Size: size})
 	c.kept = append(c.kept, keptFile{id: id, order: order, path: path})
 }
 
 // keep ends a file whose content lies compressed under path: only its name is kept. Needs t.mu
 // and c.mu.
 func (t *Tailer) keep(c *chain, f *file, path string) {
-	r := f.record(f.frontier)
+	r := f.record()
 	r.Path = path
 	t.pending = append(t.pending, r)
 	c.kept = append(c.kept, keptFile{id: f.id, order: f.order, path: path})

@@ -28,8 +28,8 @@ var (
 // kills the tailer meanwhile, and knows for each record what may become of it.
 //
 // Positions count the physical lines of one incarnation's log over all its generations. Where a
-// restarted tailer may go on follows from what was settled: before the first record that was
-// not, and before the first piece of any record that straddles that point.
+// restarted tailer must go on follows from what was settled: before the first record that was
+// not, without those that ended before it.
 type model struct {
 	*rig
 	rnd     *rand.Rand
@@ -424,19 +424,11 @@ func (m *model) frontiers() map[*mLog]int {
 	at := map[*mLog]int{}
 	for _, l := range m.logs {
 		f := l.pos
-		for _, r := range slices.Backward(l.records) {
+		for _, r := range l.records {
 			// What was settled before a kill must be read again, or be passed over.
 			passed := r.settled && !r.inFlight && (r.end < l.epoch || r.number < l.next[r.stream])
 			if !passed && !r.lost {
 				f = min(f, r.start)
-			}
-		}
-		for again := true; again; {
-			again = false
-			for _, r := range l.records {
-				if r.start < f && r.end >= f {
-					f, again = r.start, true
-				}
 			}
 		}
 		at[l] = f
@@ -446,7 +438,7 @@ func (m *model) frontiers() map[*mLog]int {
 
 func (m *model) save(*mPod) {
 	at := m.frontiers()
-	if err := m.tailer.save(); err != nil {
+	if err := m.tailer.save(false); err != nil {
 		m.t.Error(err)
 	}
 	m.saved(at)

@@ -29,6 +29,9 @@ const (
 	// not be decompressed or read.
 	panicPause = time.Minute
 	failPause  = 5 * time.Second
+	// flushAge is how long a record waits for a further line once its file stands still: a stack
+	// trace is written in one go.
+	flushAge = time.Second
 )
 
 // format says how the lines of a chain are written.
@@ -49,6 +52,7 @@ type worker struct {
 	scratch  []byte // unescaped docker bodies
 	repaired []byte // bodies that were not UTF-8
 	clock    clock
+	body     bodyParser
 
 	slab    *otlp.Slab
 	start   int // of the open chunk in slab.Buf
@@ -71,16 +75,16 @@ func (w *worker) run(ctx context.Context) {
 			return
 		}
 		c.mu.Lock()
-		c.state, c.again = running, false
+		c.run, c.again = running, false
 		c.mu.Unlock()
 
 		more := w.fenced(ctx, c)
 
 		c.mu.Lock()
 		if more = (more || c.again) && ctx.Err() == nil && c.pausedUntil <= w.t.clock(); more {
-			c.state = queued
+			c.run = queued
 		} else {
-			c.state = idle
+			c.run = idle
 		}
 		c.mu.Unlock()
 		if more {
@@ -122,6 +126,9 @@ func (w *worker) tick() {
 // turn reads up to turnBytes of c and says whether there is more.
 func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 	w.tick()
+	if err := w.adopt(ctx, c); err != nil {
+		return false
+	}
 	left := turnBytes
 	var checked *file
 	for left > 0 {
@@ -129,9 +136,9 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 		if f == nil {
 			break
 		}
-		if c.long.active && c.long.file != f { // its file is read again from there
-			c.long.file.read.Store(c.long.off)
-			c.long.end()
+		if c.long.active && c.long.from.file != f { // its file is read again from there
+			c.long.from.file.read.Store(c.long.from.off)
+			c.long.end(w.t)
 		}
 		if f.f == nil {
 			if !w.inflate(c, f) {
@@ -140,7 +147,15 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 			continue
 		}
 		if f != checked {
-			if checked = f; !f.continues() {
+			checked = f
+			c.mu.Lock()
+			gap := f.gap
+			f.gap = false
+			c.mu.Unlock()
+			if gap && w.flushAll(ctx, c) != nil {
+				break
+			}
+			if !f.continues() {
 				w.truncated(c, f)
 			}
 		}
@@ -161,17 +176,35 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 		left = 0 // cut short: not at the end
 	}
 	if left > 0 {
-		w.flushPartials(ctx, c)
+		w.flushOld(ctx, c)
+		c.caughtUp.Store(w.now)
 	}
 	if f := c.current(); f != nil {
 		w.close(c, c.safe(f, f.read.Load()))
 		f.mark()
 	}
-	c.waiting.Store(c.joining())
-	if left > 0 {
-		c.caughtUp.Store(w.now)
-	}
+	c.wakeAt.Store(w.t.due(c))
 	return left <= 0
+}
+
+// adopt takes the profile that the scanner has for c. Records that wait for further lines leave
+// as what they are.
+func (w *worker) adopt(ctx context.Context, c *chain) error {
+	c.mu.Lock()
+	p := c.wanted
+	c.mu.Unlock()
+	if p == c.profile {
+		return nil
+	}
+	if was := c.profile; was != nil && was.grouping != p.grouping {
+		for s := range c.group {
+			if err := w.flushGroup(ctx, c, stream(s)); err != nil {
+				return err
+			}
+		}
+	}
+	c.profile = p
+	return nil
 }
 
 // inflate makes the content of a compressed log readable, or takes the log off the chain when
@@ -188,8 +221,11 @@ func (w *worker) inflate(c *chain, f *file) bool {
 		if st, err := f.gz.Stat(); err == nil {
 			size = st.Size()
 		}
-		w.t.stats.lost.Add(size)
+		w.t.lose(lostDamaged, size, 0)
 		w.t.log.Error("compressed log is damaged; its lines are lost", "file", f.path, "compressed_bytes", size, "err", err)
+	case errors.Is(err, errNoRoom): // until others are delivered
+		w.pause(c, time.Second)
+		return false
 	case !errors.Is(err, errKnown):
 		w.t.log.Warn("compressed log can't be read now; it is tried again", "file", f.path, "err", err)
 		w.pause(c, failPause)
@@ -225,6 +261,9 @@ func (c *chain) current() *file {
 // 0 at the end of the file.
 func (w *worker) read(ctx context.Context, c *chain, f *file) (int, error) {
 	from := f.read.Load()
+	if c.profile.skip {
+		return w.passOver(c, f)
+	}
 	n, err := f.f.ReadAt(w.buf, from)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, err
@@ -247,13 +286,15 @@ func (w *worker) read(ctx context.Context, c *chain, f *file) (int, error) {
 		}
 		text := data[:i]
 		if c.long.active {
-			c.long.add(text, w.t.cfg.MaxLineBytes+maxHeader, w.now)
+			c.long.add(w.t, text, w.t.cfg.MaxLineBytes+maxHeader, w.now)
 			text = c.long.buf
 		}
 		if err := w.take(ctx, c, f, at, text); err != nil {
 			return 0, err
 		}
-		c.long.end()
+		if c.long.active {
+			c.long.end(w.t)
+		}
 		data = data[i+1:]
 		at += int64(i + 1)
 		f.read.Store(at)
@@ -261,9 +302,9 @@ func (w *worker) read(ctx context.Context, c *chain, f *file) (int, error) {
 	if len(data) == len(w.buf) || c.long.active && len(data) > 0 {
 		// A line longer than the buffer, or the rest of one: keep it apart.
 		if !c.long.active {
-			c.long.begin(f, at, 0)
+			c.long.begin(pos{f, f.seq, at}, 0)
 		}
-		c.long.add(data, w.t.cfg.MaxLineBytes+maxHeader, w.now)
+		c.long.add(w.t, data, w.t.cfg.MaxLineBytes+maxHeader, w.now)
 		at += int64(len(data))
 		f.read.Store(at)
 	}
@@ -276,26 +317,58 @@ func (w *worker) read(ctx context.Context, c *chain, f *file) (int, error) {
 // docker line up to six times longer than its message, but its pieces are 16 KiB.
 const maxHeader = 512
 
+// passOver goes to the end of f without reading it, but for the beginning of a line that may be
+// read later.
+func (w *worker) passOver(c *chain, f *file) (int, error) {
+	from := f.read.Load()
+	c.mu.Lock()
+	err := f.look(w.now)
+	c.mu.Unlock()
+	to := f.size.Load()
+	if err != nil || to <= from {
+		return 0, err
+	}
+	begin := max(from, to-readBytes)
+	n, err := f.f.ReadAt(w.buf[:to-begin], begin)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	f.tried.Store(begin + int64(n))
+	if i := bytes.LastIndexByte(w.buf[:n], '\n'); i >= 0 || begin == from {
+		to = begin + int64(i+1)
+	}
+	f.read.Store(to)
+	w.t.stats.skipped.Add(to - from)
+	return int(min(to-from, turnBytes)), nil
+}
+
 // truncated starts f again at 0.
 func (w *worker) truncated(c *chain, f *file) {
 	w.t.stats.truncations.Add(1)
-	w.t.log.Warn("log was truncated in place; reading it from its beginning", "log", c.key)
+	c.mu.Lock()
+	lost := f.cutOff
+	f.cutOff = 0
+	c.mu.Unlock()
+	w.t.lose(lostTruncated, lost, 0)
+	w.t.log.Warn("log was truncated in place; reading it from its beginning", "log", c.key, "lost_bytes", lost)
 	w.close(c, c.safe(f, f.read.Load()))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// The spans in flight speak of the old content: they must not move the new frontier.
 	for i := range c.inflight.list {
-		if s := &c.inflight.list[i]; s.file == f {
-			s.to = 0
+		for st := range c.inflight.list[i].at {
+			if p := &c.inflight.list[i].at[st]; p.file == f {
+				p.off = 0
+			}
 		}
 	}
-	f.read.Store(0)
 	f.tried.Store(0)
-	f.frontier, f.headLen = 0, 0
+	f.resume([streams]int64{})
+	f.headLen = 0
 	c.dirty = true
-	for _, j := range [...]*join{&c.join[stdout], &c.join[stderr], &c.join[noStream], &c.long} {
-		if j.active && j.file == f {
-			j.off = 0
+	for _, j := range c.joins() {
+		if j.active && j.from.file == f {
+			j.from.off = 0
 		}
 	}
 }
@@ -318,21 +391,19 @@ func (w *worker) finish(ctx context.Context, c *chain, f *file) bool {
 	if n > 0 || c.long.active { // a line without its newline: nobody will end it
 		text := w.buf[:n]
 		if c.long.active {
-			c.long.add(text, w.t.cfg.MaxLineBytes+maxHeader, w.now)
+			c.long.add(w.t, text, w.t.cfg.MaxLineBytes+maxHeader, w.now)
 			text = c.long.buf
 		}
-		if w.take(ctx, c, f, at, text) != nil {
+		if !c.profile.skip && w.take(ctx, c, f, at, text) != nil {
 			return false
 		}
-		c.long.end()
+		if c.long.active {
+			c.long.end(w.t)
+		}
 		f.read.Store(at + int64(n))
 	}
-	if last && f.gone && f.order == live { // deleted, not rotated: nothing follows
-		for s := range c.join {
-			if w.flushJoin(ctx, c, stream(s)) != nil {
-				return false
-			}
-		}
+	if last && f.gone && f.order == live && w.flushAll(ctx, c) != nil { // deleted, not rotated: nothing follows
+		return false
 	}
 	w.close(c, c.safe(f, f.read.Load()))
 	c.mu.Lock()
@@ -344,30 +415,73 @@ func (w *worker) finish(ctx context.Context, c *chain, f *file) bool {
 	return len(c.files) > 0
 }
 
-// flushPartials emits records whose next piece does not come.
-func (w *worker) flushPartials(ctx context.Context, c *chain) {
+// flushOld emits records whose next piece or line does not come.
+func (w *worker) flushOld(ctx context.Context, c *chain) {
 	for s := range c.join {
-		if j := &c.join[s]; j.active && w.now-j.touched >= int64(w.t.partialAge) {
-			if w.flushJoin(ctx, c, stream(s)) != nil {
-				return
-			}
+		if j := &c.join[s]; j.active && w.now-j.touched >= int64(w.t.partialAge) && w.flushJoin(ctx, c, stream(s)) != nil {
+			return
+		}
+		if g := &c.group[s]; g.active && w.now-g.touched >= int64(flushAge) && w.flushGroup(ctx, c, stream(s)) != nil {
+			return
 		}
 	}
 }
 
-// flushJoin emits an unfinished record, in a chunk that is closed at once: maybe no file is left
-// to be read, and the worker goes on to another chain.
+// flushAll emits all records that wait for something.
+func (w *worker) flushAll(ctx context.Context, c *chain) error {
+	for s := range c.join {
+		if err := w.flushJoin(ctx, c, stream(s)); err != nil {
+			return err
+		}
+		if err := w.flushGroup(ctx, c, stream(s)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// due is when the first record of c has waited long enough; 0 if none waits.
+func (t *Tailer) due(c *chain) (at int64) {
+	first := func(j *join, age time.Duration) {
+		if due := j.touched + int64(age); j.active && (at == 0 || due < at) {
+			at = due
+		}
+	}
+	for s := range c.join {
+		first(&c.join[s], t.partialAge)
+		first(&c.group[s], flushAge)
+	}
+	return at
+}
+
+// flushJoin ends an unfinished record of pieces. Its chunk is closed at once: maybe no file is
+// left to be read, and the worker goes on to another chain.
 func (w *worker) flushJoin(ctx context.Context, c *chain, s stream) error {
 	j := &c.join[s]
 	if !j.active {
 		return nil
 	}
 	f := c.lastRead(j)
-	if err := w.emit(ctx, c, f, f.read.Load(), j.time, s, j.buf, j.cut); err != nil {
+	if err := w.record(ctx, c, f, f.read.Load(), j.from, j.time, s, j.buf, j.cut); err != nil {
 		return err
 	}
 	w.t.stats.unfinished.Add(1)
-	c.joined(j)
+	j.end(w.t)
+	w.close(c, c.safe(f, f.read.Load()))
+	return nil
+}
+
+// flushGroup ends a record of lines, likewise.
+func (w *worker) flushGroup(ctx context.Context, c *chain, s stream) error {
+	g := &c.group[s]
+	if !g.active {
+		return nil
+	}
+	f := c.lastRead(g)
+	if err := w.emit(ctx, c, f, f.read.Load(), g.time, s, g.buf, g.cut); err != nil {
+		return err
+	}
+	g.end(w.t)
 	w.close(c, c.safe(f, f.read.Load()))
 	return nil
 }
@@ -380,7 +494,7 @@ func (c *chain) lastRead(j *join) *file {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last := j.file
+	last := j.from.file
 	for _, f := range c.drained {
 		if f.seq > last.seq {
 			last = f
@@ -420,47 +534,93 @@ func (w *worker) take(ctx context.Context, c *chain, f *file, at int64, text []b
 			w.t.log.Warn("log line is neither CRI nor json-file; sent as it stands", "log", c.key, "offset", at)
 		}
 	}
+	if at < f.skip[l.stream] { // settled before the restart
+		return nil
+	}
+	here := pos{f, f.seq, at}
 	j := &c.join[l.stream]
 	if !j.active && !l.partial {
-		body, cut := l.body, false
-		if len(body) > w.t.cfg.MaxLineBytes {
-			body, cut = body[:w.t.cfg.MaxLineBytes], true
-		}
-		return w.emit(ctx, c, f, at, l.time, l.stream, body, cut || c.long.cut)
+		return w.record(ctx, c, f, at, here, l.time, l.stream, l.body, c.long.cut)
 	}
 	if !j.active {
-		j.begin(f, at, l.time)
+		j.begin(here, l.time)
 	}
-	j.add(l.body, w.t.cfg.MaxLineBytes, w.now)
+	j.add(w.t, l.body, w.t.cfg.MaxLineBytes, w.now)
 	if l.partial {
 		return nil
 	}
-	if err := w.emit(ctx, c, f, at, j.time, l.stream, j.buf, j.cut); err != nil {
+	if err := w.record(ctx, c, f, at, j.from, j.time, l.stream, j.buf, j.cut); err != nil {
 		return err
 	}
-	c.joined(j)
+	j.end(w.t)
 	return nil
 }
 
-// emit encodes one record. at is the offset in f up to which everything is contained in the
-// records before this one.
+// record takes one whole record of the runtime, which began at from. at is the offset in f up to
+// which everything is contained in the records before this one.
+func (w *worker) record(ctx context.Context, c *chain, f *file, at int64, from pos, time uint64, s stream, body []byte, cut bool) error {
+	p := c.profile
+	if p.drop[s] {
+		w.t.stats.filtered.Add(1)
+		return nil
+	}
+	if p.grouping == nil {
+		return w.emit(ctx, c, f, at, time, s, body, cut)
+	}
+	g := &c.group[s]
+	if p.grouping.next(&c.state[s], body) && g.active {
+		w.t.stats.grouped.Add(1)
+		g.add(w.t, newline, w.t.cfg.MaxLineBytes, w.now)
+		g.add(w.t, body, w.t.cfg.MaxLineBytes, w.now)
+		g.cut = g.cut || cut
+		return nil
+	}
+	if g.active {
+		if err := w.emit(ctx, c, f, at, g.time, s, g.buf, g.cut); err != nil {
+			return err
+		}
+		g.end(w.t)
+	}
+	g.begin(from, time)
+	g.add(w.t, body, w.t.cfg.MaxLineBytes, w.now)
+	g.cut = g.cut || cut
+	return nil
+}
+
+var newline = []byte{'\n'}
+
+// emit encodes one record; at is as in record.
 func (w *worker) emit(ctx context.Context, c *chain, f *file, at int64, time uint64, s stream, body []byte, cut bool) error {
-	attrs := c.attrs[s]
+	p, t := c.profile, w.t
+	if limit := t.cfg.Containers.RateLimit; limit.RecordsPerSecond > 0 && c.headers && !c.limit.take(limit, w.now) {
+		t.stats.limited.Add(1)
+		return nil
+	}
+	if len(body) > t.cfg.MaxLineBytes {
+		body, cut = body[:t.cfg.MaxLineBytes], true
+	}
+	attrs := p.attrs[s]
 	if cut {
-		w.t.stats.truncated.Add(1)
-		attrs, body = c.cut[s], cutAtRune(body)
+		t.stats.truncated.Add(1)
+		attrs, body = p.cut[s], cutAtRune(body)
 	}
 	if !utf8.Valid(body) {
 		w.repaired = otlp.AppendValidUTF8(w.repaired[:0], body)
 		body = w.repaired
 	}
+	r := otlp.LogRecord{Time: time, Observed: w.observed, Body: body, Attrs: attrs}
 	need := otlp.LogRecordLen(len(body), len(attrs))
+	if p.body != bodyOff && w.body.parse(&r, p.body, p.structured) {
+		t.stats.parsed.Add(1)
+		need = r.Len()
+	}
 	if w.slab == nil || cap(w.slab.Buf)-len(w.slab.Buf) < need || w.records >= maxChunkRecords {
 		if err := w.room(ctx, c, f, at, need); err != nil {
 			return err
 		}
+		r.Observed = w.observed
 	}
-	w.slab.Buf = otlp.AppendLogRecord(w.slab.Buf, &otlp.LogRecord{Time: time, Observed: w.observed, Body: body, Attrs: attrs})
+	w.slab.Buf = otlp.AppendLogRecord(w.slab.Buf, &r)
 	w.records++
 	return nil
 }
@@ -499,7 +659,7 @@ func (w *worker) close(c *chain, s span) {
 
 	end := len(w.slab.Buf)
 	ch := otlp.NewChunk(w.slab, w.slab.Buf[w.start:end:end])
-	ch.Group, ch.Signal, ch.Records = c.group, otlp.Logs, w.records
+	ch.Group, ch.Signal, ch.Records = c.profile.group, otlp.Logs, w.records
 	ch.Lane, ch.Origin, ch.Mark = c.lane, c, mark
 	w.t.stats.read.Add(int64(w.records))
 	w.start, w.records = end, 0

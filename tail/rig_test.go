@@ -30,6 +30,8 @@ type rig struct {
 	cfg   Config
 	age   time.Duration // partialAge, when not 0
 	look  time.Duration // sweepEvery and hotSweep, when not 0
+	room  int64         // of the pool, when not 0
+	about func(uid, container string) *Container
 	// each, if not nil, gets every chunk and settles it.
 	each func(*otlp.Chunk, []got)
 
@@ -63,9 +65,13 @@ func newRig(t *testing.T) *rig {
 // start begins to tail; after a kill it is the next process.
 func (r *rig) start() {
 	r.t.Helper()
-	pool := otlp.NewPool(8<<20, nil)
+	room := r.room
+	if room == 0 {
+		room = 8 << 20
+	}
+	pool := otlp.NewPool(room, nil)
 	tl, err := New(Options{
-		Config: r.cfg, StateDir: r.state, Version: "test", Pool: pool, Out: r.take, Workers: 2,
+		Config: r.cfg, StateDir: r.state, Version: "test", Pool: pool, Out: r.take, Workers: 2, Lookup: r.about,
 		OwnPod: "own/pod", Log: slog.New(slog.NewTextHandler(testWriter{r.t}, nil)),
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 
@@ -56,6 +57,10 @@ type scanner struct {
 	plain    map[string]*plainFile
 	lastGlob time.Time
 	openErr  map[string]bool // paths whose failure was said
+	maxOpen  int             // log files
+	open     int             // as counted by the last sweep, and opened since
+	deleted  atomic.Int64    // unread bytes in files without a name
+	reckoned time.Time       // when lost logs of before the start were last looked for
 }
 
 type dirKind uint8
@@ -82,12 +87,24 @@ type dir struct {
 
 // plainFile is one path that a glob of tail.files gave.
 type plainFile struct {
-	path   string
-	format format
+	path string
+	set  *Files
+}
+
+// reserveFiles is how many of the process's open files are left for everything but logs.
+const reserveFiles = 256
+
+// openLimit is how many log files may be open.
+func openLimit() int {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil || r.Cur > 1<<20 {
+		return 1 << 20
+	}
+	return max(int(r.Cur)-reserveFiles, int(r.Cur)/2)
 }
 
 func newScanner(t *Tailer, ownPod string) *scanner {
-	return &scanner{t: t, every: sweepEvery, hotEvery: hotSweep, ownPod: ownPod, dirs: map[string]*dir{}, plain: map[string]*plainFile{}, openErr: map[string]bool{}}
+	return &scanner{t: t, every: sweepEvery, hotEvery: hotSweep, ownPod: ownPod, dirs: map[string]*dir{}, plain: map[string]*plainFile{}, openErr: map[string]bool{}, maxOpen: openLimit()}
 }
 
 // run looks until ctx ends.
@@ -108,7 +125,7 @@ func (s *scanner) run(ctx context.Context) {
 	s.sweep(time.Now())
 	s.started = true
 	// With start_at: end the positions must be known before anything else is written.
-	s.t.save()
+	s.t.save(true)
 
 	tick := time.NewTicker(s.hotEvery)
 	defer tick.Stop()
@@ -178,7 +195,10 @@ func (s *scanner) hot(now time.Time) {
 // sweep looks at everything.
 func (s *scanner) sweep(now time.Time) {
 	s.t.mu.Lock()
-	defer s.t.mu.Unlock()
+	s.open = 0
+	for _, c := range s.t.chains {
+		s.open += len(c.files) + len(c.drained)
+	}
 	for _, d := range s.dirs {
 		s.checkDir(d, now)
 	}
@@ -186,6 +206,12 @@ func (s *scanner) sweep(now time.Time) {
 	clock := s.t.clock()
 	for _, c := range s.t.chains {
 		s.lookAt(c, clock)
+	}
+	dropped := s.giveUp()
+	s.reckon(now)
+	s.t.mu.Unlock()
+	for _, d := range dropped {
+		s.countLoss(d)
 	}
 	s.looked.Store(time.Now().UnixNano())
 }
@@ -287,10 +313,9 @@ func (s *scanner) excluded(d *dir) bool {
 		return true
 	}
 	name := d.pod.namespace + "/" + d.pod.name + "/" + d.name
-	return slices.ContainsFunc(s.t.cfg.Containers.Exclude, func(glob string) bool {
-		ok, _ := filepath.Match(glob, name)
-		return ok
-	})
+	matches := func(glob string) bool { ok, _ := filepath.Match(glob, name); return ok }
+	wanted := s.t.cfg.Containers.Include
+	return slices.ContainsFunc(s.t.cfg.Containers.Exclude, matches) || len(wanted) > 0 && !slices.ContainsFunc(wanted, matches)
 }
 
 // generation is a log file found in a container's directory.
@@ -341,6 +366,15 @@ func (s *scanner) readLogs(d *dir, entries []fs.DirEntry) {
 		c.mu.Unlock()
 	}
 	for _, c := range grown {
+		s.taken(c)
+	}
+}
+
+// taken lets a chain be read that has a new file, unless it waits for metadata.
+func (s *scanner) taken(c *chain) {
+	now := s.t.clock()
+	c.hotUntil = now + int64(hotFor)
+	if s.learn(c, now) {
 		s.enqueue(c)
 	}
 }
@@ -370,7 +404,7 @@ func (s *scanner) generation(d *dir, g generation) *chain {
 			return nil
 		}
 	}
-	f, err := s.open(g.path)
+	f, err := s.openLog(g.path, openFile)
 	if err != nil {
 		d.mtime = 0 // unreadable, or renamed just now: the next sweep tries again
 		return nil
@@ -402,20 +436,25 @@ func (s *scanner) compressed(d *dir, c *chain, key string, g generation) *chain 
 	if c != nil {
 		c.mu.Lock()
 		known := c.knows(g.order)
+		if i := slices.IndexFunc(c.files, func(f *file) bool { return f.order == g.order }); i >= 0 {
+			c.useCompressed(c.files[i], g.path)
+		}
 		c.mu.Unlock()
 		if known {
 			return nil
 		}
 	}
 	first := s.t.store.fresh && s.t.cfg.StartAt == "end" && !s.started
-	f, err := openCompressed(g.path)
+	f, err := s.openLog(g.path, openCompressed)
 	if err != nil {
 		d.mtime = 0 // the next sweep tries again
-		s.openFailed(g.path, err)
 		return nil
 	}
 	if c == nil {
 		c = s.addChain(d, key, g.restart)
+	} else if c.recognize(f, g) {
+		f.close()
+		return nil
 	}
 	f.order = g.order
 	r, done := s.t.store.claimKept(g.path, f.size.Load())
@@ -441,19 +480,24 @@ func (c *chain) renamedAway() {
 	defer c.mu.Unlock()
 	for _, f := range c.files {
 		if f.order == live {
-			c.renames++
-			f.order = fmt.Sprintf("}%08d", c.renames)
+			f.order = unnamed
 		}
 	}
 }
 
-// open opens a log.
-func (s *scanner) open(path string) (*file, error) {
-	f, err := openFile(path)
+// openLog opens a log by openFile or openCompressed.
+func (s *scanner) openLog(path string, open func(string) (*file, error)) (*file, error) {
+	if s.open >= s.maxOpen {
+		err := fmt.Errorf("%d log files are open, all that the limit of open files allows; raise it (LimitNOFILE, ulimit -n) or exclude some", s.open)
+		s.openFailed(path, err)
+		return nil, err
+	}
+	f, err := open(path)
 	if err != nil {
 		s.openFailed(path, err)
 		return nil, err
 	}
+	s.open++
 	delete(s.openErr, path)
 	return f, nil
 }
@@ -470,34 +514,50 @@ func (s *scanner) openFailed(path string, err error) {
 	}
 }
 
+// container says whose log a chain is.
+type container struct{ uid, name string }
+
 // containerChain makes the chain of one incarnation of a container.
 func (s *scanner) containerChain(d *dir, key string, restart int) *chain {
-	attrs := append(slices.Clone(s.t.resource),
+	c := s.newChain(key)
+	c.who = container{d.pod.uid, d.name}
+	c.headers = true
+	c.multiline, c.parse = s.t.cfg.Multiline, s.t.cfg.Parse
+	c.base = append(slices.Clone(s.t.resource),
 		otlp.Attr("k8s.namespace.name", d.pod.namespace),
 		otlp.Attr("k8s.pod.name", d.pod.name),
 		otlp.Attr("k8s.pod.uid", d.pod.uid),
 		otlp.Attr("k8s.container.name", d.name),
 		otlp.KeyValue{Key: "k8s.container.restart_count", Value: otlp.Int(int64(restart))})
-	c := s.newChain(key, attrs)
-	c.headers = true
-	for st, name := range [...]string{stdout: "stdout", stderr: "stderr"} {
-		c.setAttrs(stream(st), otlp.Attr("log.iostream", name))
-	}
-	c.setAttrs(noStream)
+	c.wanted = c.newProfile(nil)
 	return c
 }
 
-func (s *scanner) newChain(key string, resource []otlp.KeyValue) *chain {
+// plainChain makes the chain of a plain file.
+func (s *scanner) plainChain(p *plainFile) *chain {
+	c := s.newChain(p.path)
+	c.format = map[string]format{"cri": cri, "docker": docker, "plain": plain}[p.set.Format]
+	c.headers = c.format == cri || c.format == docker
+	c.multiline, c.parse = s.t.cfg.Multiline, s.t.cfg.Parse
+	if p.set.Multiline != nil {
+		c.multiline = *p.set.Multiline
+	}
+	if p.set.Parse != nil {
+		c.parse = *p.set.Parse
+	}
+	c.base = s.t.resource
+	c.attrs = []otlp.KeyValue{otlp.Attr("log.file.path", p.path)}
+	c.wanted = c.newProfile(nil)
+	return c
+}
+
+func (s *scanner) newChain(key string) *chain {
 	h := fnv.New32a()
 	h.Write([]byte(key))
-	c := &chain{t: s.t, key: key, lane: h.Sum32(), group: otlp.NewGroup(resource, otlp.SchemaURL, "stint/tail", s.t.version)}
-	c.caughtUp.Store(s.t.clock())
+	now := s.t.clock()
+	c := &chain{t: s.t, key: key, lane: h.Sum32(), askUntil: now + metadataWait}
+	c.caughtUp.Store(now)
 	return c
-}
-
-func (c *chain) setAttrs(s stream, attrs ...otlp.KeyValue) {
-	c.attrs[s] = otlp.AppendAttrs(nil, otlp.AttrsOfLogRecord, attrs)
-	c.cut[s] = otlp.AppendAttrs(nil, otlp.AttrsOfLogRecord, append(attrs, otlp.KeyValue{Key: "stint.truncated", Value: otlp.Bool(true)}))
 }
 
 // find returns the open file with the inode.
@@ -518,12 +578,14 @@ func (c *chain) find(dev, ino uint64) *file {
 func (s *scanner) sweepPlain(now time.Time) {
 	if now.Sub(s.lastGlob) >= globEvery {
 		s.lastGlob = now
-		for _, set := range s.t.cfg.Files {
+		for i := range s.t.cfg.Files {
+			set := &s.t.cfg.Files[i]
 			for _, glob := range set.Include {
-				paths, _ := filepath.Glob(glob) // Check has seen the pattern
+				// Check has seen the patterns.
+				paths, _ := doublestar.FilepathGlob(glob, doublestar.WithFilesOnly(), doublestar.WithNoFollow())
 				for _, path := range paths {
-					if s.plain[path] == nil && !slices.ContainsFunc(set.Exclude, func(x string) bool { ok, _ := filepath.Match(x, path); return ok }) {
-						s.plain[path] = &plainFile{path: path, format: formatOf(set.Format)}
+					if s.plain[path] == nil && !slices.ContainsFunc(set.Exclude, func(x string) bool { ok, _ := doublestar.PathMatch(x, path); return ok }) {
+						s.plain[path] = &plainFile{path, set}
 					}
 				}
 			}
@@ -541,10 +603,6 @@ func (s *scanner) sweepPlain(now time.Time) {
 	}
 }
 
-func formatOf(name string) format {
-	return map[string]format{"cri": cri, "docker": docker, "plain": plain}[name]
-}
-
 // plainGeneration opens what now stands at p's path, unless it is known.
 func (s *scanner) plainGeneration(p *plainFile, st *unix.Stat_t) {
 	if c := s.t.chains[p.path]; c != nil && c.find(uint64(st.Dev), st.Ino) != nil {
@@ -555,31 +613,26 @@ func (s *scanner) plainGeneration(p *plainFile, st *unix.Stat_t) {
 			return
 		}
 	}
-	f, err := s.open(p.path)
+	f, err := s.openLog(p.path, openFile)
 	if err != nil {
 		return
 	}
 	f.order = live
 	c := s.t.chains[p.path]
 	if c == nil {
-		c = s.newChain(p.path, s.t.resource)
-		c.format = p.format
-		c.headers = p.format == cri || p.format == docker
-		for st, name := range [...]string{stdout: "stdout", stderr: "stderr"} {
-			c.setAttrs(stream(st), otlp.Attr("log.iostream", name), otlp.Attr("log.file.path", p.path))
-		}
-		c.setAttrs(noStream, otlp.Attr("log.file.path", p.path))
+		c = s.plainChain(p)
 		s.t.chains[p.path] = c
 	} else {
 		c.renamedAway()
 	}
 	s.t.add(c, f)
-	s.enqueue(c)
+	s.taken(c)
 }
 
 // lookAt sees whether a chain has something to do, and drops what is over; now is
 // Tailer.clock.
 func (s *scanner) lookAt(c *chain, now int64) {
+	mayRead := s.learn(c, now)
 	c.mu.Lock()
 	work := false
 	for i, f := range c.files {
@@ -612,7 +665,8 @@ func (s *scanner) lookAt(c *chain, now int64) {
 			i--
 		}
 	}
-	over := len(c.files) == 0 && len(c.drained) == 0 && len(c.kept) == 0
+	due := c.wakeAt.Load()
+	over := len(c.files) == 0 && len(c.drained) == 0 && len(c.kept) == 0 && due == 0 && c.run == idle
 	c.mu.Unlock()
 	if over {
 		delete(s.t.chains, c.key)
@@ -620,10 +674,8 @@ func (s *scanner) lookAt(c *chain, now int64) {
 	}
 	if work {
 		c.hotUntil = now + int64(hotFor)
-	} else if c.waiting.Load() && c.hotUntil < now+int64(hotFor-s.t.partialAge) {
-		work = true // a partial record has waited long enough
 	}
-	if work {
+	if mayRead && (work || due != 0 && due <= now) {
 		s.enqueue(c)
 	}
 }
@@ -634,7 +686,7 @@ func (s *scanner) end(c *chain, f *file) {
 		s.t.keep(c, f, f.path)
 		return
 	}
-	if f.order < "}" {
+	if f.order < unnamed {
 		path := f.path + ".gz" // it is there before the plain file goes
 		if _, err := os.Lstat(path); err == nil {
 			s.t.keep(c, f, path)
@@ -643,7 +695,7 @@ func (s *scanner) end(c *chain, f *file) {
 	}
 	c.remember(f)
 	f.close()
-	if _, err := os.Lstat(filepath.Dir(f.path)); err == nil && f.order >= "}" {
+	if _, err := os.Lstat(filepath.Dir(f.path)); err == nil && f.order >= unnamed {
 		return // it may lie there compressed, under a stamp nobody saw: the entry is kept for a restart
 	}
 	s.t.pending = append(s.t.pending, record{ID: f.id, Gone: true})
@@ -658,9 +710,9 @@ func (s *scanner) enqueue(c *chain) {
 	if c.pausedUntil > now {
 		return
 	}
-	switch c.state {
+	switch c.run {
 	case idle:
-		c.state = queued
+		c.run = queued
 		s.t.ready.push(c)
 	case running:
 		c.again = true

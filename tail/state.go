@@ -19,7 +19,7 @@ import (
 // store keeps the offsets: a file of checksummed records, appended to, of which the last with
 // an ID counts.
 //
-//	"stint offsets 1\n"
+//	"stint offsets 2\n"
 //	{ length uint32, CRC-32C of the payload uint32, payload }…
 //
 // A torn or flipped record ends the file: it and what follows is cut off and said, which
@@ -28,11 +28,12 @@ import (
 // .old and read when the current one is unreadable. Nothing in here ever keeps the agent from
 // starting.
 type store struct {
-	log  *slog.Logger
-	path string
-	f    *os.File
-	size int64 // of the file
-	live int64 // bytes that one record of each entry takes
+	log      *slog.Logger
+	path     string
+	f        *os.File
+	size     int64 // of the file
+	live     int64 // bytes that one record of each entry takes
+	unsynced bool
 
 	entries map[uint64]record
 	byInode map[inode][]uint64 // entries that no open file has claimed yet
@@ -47,8 +48,10 @@ type inode struct{ dev, ino uint64 }
 type record struct {
 	ID       uint64
 	Dev, Ino uint64
-	Path     string // by which it was last seen; for people
+	Path     string // by which it was last seen
 	Frontier int64
+	Ahead    [streams]int64 // how much farther each stream is settled
+	Size     int64          // of the file, when this was saved
 	HeadLen  int
 	HeadHash uint64
 	TailLen  int
@@ -58,7 +61,7 @@ type record struct {
 }
 
 const (
-	stateMagic  = "stint offsets 1\n"
+	stateMagic  = "stint offsets 2\n"
 	maxRecord   = 8 << 10
 	compactOver = 256 << 10 // bytes; a smaller file is not worth compacting
 	// forgetAfter is how long an entry waits for a file that is not to be found: the tree may be
@@ -214,7 +217,8 @@ func (s *store) newID() uint64 {
 }
 
 // prepare takes records into the table and returns the function that writes them; the table
-// may be used while that one waits for the disk.
+// may be used while that one waits for the disk. What is written survives a kill of the process;
+// a power failure may take what was written since the last sync, which repeats lines.
 func (s *store) prepare(records []record) (write func() error) {
 	s.buf = s.buf[:0]
 	now := time.Now().Unix()
@@ -234,23 +238,35 @@ func (s *store) prepare(records []record) (write func() error) {
 	return s.append
 }
 
-// append writes what prepare left in buf and syncs it.
+// append writes what prepare left in buf.
 func (s *store) append() error {
 	if len(s.buf) == 0 {
 		return nil
 	}
 	n, err := s.f.Write(s.buf)
 	s.size += int64(n)
+	s.unsynced = true
+	return s.broken(err)
+}
+
+// sync makes durable what was written.
+func (s *store) sync() error {
+	if s.f == nil || !s.unsynced {
+		return nil
+	}
+	s.unsynced = false
+	return s.broken(s.f.Sync())
+}
+
+// broken starts a new file at the next save, if err is one: what was written of the last record
+// is torn.
+func (s *store) broken(err error) error {
 	if err == nil {
-		err = s.f.Sync()
+		return nil
 	}
-	if err != nil {
-		// What was written of the last record is torn: start a new file at the next save.
-		s.f.Close()
-		s.f = nil
-		return fmt.Errorf("save offsets: %w", err)
-	}
-	return nil
+	s.f.Close()
+	s.f = nil
+	return fmt.Errorf("save offsets: %w", err)
 }
 
 // sweep renews when open files were seen, forgets the entries of files that were not found
@@ -309,7 +325,7 @@ func (s *store) replace(b []byte) (err error) {
 		_ = d.Sync()
 		d.Close()
 	}
-	s.f, s.size, s.live = f, int64(len(b)), int64(len(b))
+	s.f, s.size, s.live, s.unsynced = f, int64(len(b)), int64(len(b)), false
 	return nil
 }
 
@@ -330,14 +346,17 @@ func appendFramed(dst []byte, r record) []byte {
 	return dst
 }
 
+// recordNumbers stand before the path.
+const recordNumbers = 14
+
 func appendRecord(dst []byte, r record) []byte {
 	gone := uint64(0)
 	if r.Gone {
 		gone = 1
 	}
-	for _, v := range [...]uint64{
-		gone, r.ID, r.Dev, r.Ino, uint64(r.Frontier),
-		uint64(r.HeadLen), r.HeadHash, uint64(r.TailLen), r.TailHash, uint64(r.Seen),
+	for _, v := range [recordNumbers]uint64{
+		gone, r.ID, r.Dev, r.Ino, uint64(r.Frontier), uint64(r.HeadLen), r.HeadHash, uint64(r.TailLen), r.TailHash, uint64(r.Seen),
+		uint64(r.Ahead[stdout]), uint64(r.Ahead[stderr]), uint64(r.Ahead[noStream]), uint64(r.Size),
 	} {
 		dst = binary.AppendUvarint(dst, v)
 	}
@@ -345,7 +364,7 @@ func appendRecord(dst []byte, r record) []byte {
 }
 
 func parseRecord(b []byte) (r record, ok bool) {
-	var v [10]uint64
+	var v [recordNumbers]uint64
 	for i := range v {
 		n := 0
 		if v[i], n = binary.Uvarint(b); n <= 0 {
@@ -356,7 +375,17 @@ func parseRecord(b []byte) (r record, ok bool) {
 	r = record{
 		Gone: v[0] == 1, ID: v[1], Dev: v[2], Ino: v[3], Frontier: int64(v[4]),
 		HeadLen: int(v[5]), HeadHash: v[6], TailLen: int(v[7]), TailHash: v[8], Seen: int64(v[9]),
+		Ahead: [streams]int64{int64(v[10]), int64(v[11]), int64(v[12])}, Size: int64(v[13]),
 		Path: string(bytes.ToValidUTF8(b, nil)),
 	}
-	return r, v[0] <= 1 && r.Frontier >= 0 && v[5] <= headBytes && v[7] <= tailBytes && int64(r.TailLen) <= r.Frontier
+	return r, v[0] <= 1 && r.Frontier >= 0 && slices.Min(r.Ahead[:]) >= 0 && r.Size >= 0 &&
+		v[5] <= headBytes && v[7] <= tailBytes && int64(r.TailLen) <= r.Frontier
+}
+
+// done is where each stream is settled.
+func (r record) done() (done [streams]int64) {
+	for s := range done {
+		done[s] = r.Frontier + r.Ahead[s]
+	}
+	return done
 }

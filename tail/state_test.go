@@ -18,6 +18,7 @@ func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, ni
 func randRecord(r *rand.Rand, id uint64) record {
 	return record{
 		ID: id, Dev: r.Uint64() >> 40, Ino: r.Uint64() >> 40, Path: fmt.Sprintf("/var/log/pods/p%d/0.log", id), Frontier: 64 + r.Int64N(1<<40),
+		Ahead: [streams]int64{r.Int64N(1 << 30), 0, r.Int64N(1 << 20)}, Size: r.Int64N(1 << 41),
 		HeadLen: r.IntN(headBytes + 1), HeadHash: r.Uint64(), TailLen: r.IntN(tailBytes + 1), TailHash: r.Uint64(),
 	}
 }

@@ -290,8 +290,8 @@ func TestFrontierIsTheLongestAcknowledgedPrefix(t *testing.T) {
 	}
 }
 
-// TestFrontierWaitsForUnfinishedRecords: lines of the other stream that lie behind the first
-// piece may be repeated, the piece may not be lost.
+// TestFrontierWaitsForUnfinishedRecords: the piece may not be lost, and what lies behind it in
+// the other stream is not repeated.
 func TestFrontierWaitsForUnfinishedRecords(t *testing.T) {
 	r := newRig(t)
 	path := r.log("p", "0.log")
@@ -305,7 +305,7 @@ func TestFrontierWaitsForUnfinishedRecords(t *testing.T) {
 	r.end()
 	r.start()
 	r.write(path, criLine("stdout F", "end"))
-	r.same("a", "between", "between", "piece end")
+	r.same("a", "between", "piece end")
 	r.until("all settled", func(s Status) bool { return s.Unsettled == 0 })
 }
 
@@ -501,6 +501,7 @@ func TestLineAllocatesNothing(t *testing.T) {
 	defer tl.store.close()
 	d := &dir{path: "/x", pod: pod{"ns", "p", "u"}, name: "c"}
 	c := tl.scan.containerChain(d, "/x/0", 0)
+	c.profile = c.wanted
 	f := &file{seq: 1}
 	w := &worker{t: tl, buf: make([]byte, readBytes)}
 	ctx := t.Context()

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,12 +21,19 @@ import (
 	"stint/export/otlp"
 )
 
-// saveInterval is how much acknowledged reading a kill may repeat.
-const saveInterval = time.Second
+const (
+	// saveGap lies between two writes of offsets. The first after a pause follows its
+	// acknowledgement at once: what arrived and is not yet written is what a kill repeats.
+	saveGap = 20 * time.Millisecond
+	// syncInterval is how much of that a power failure may repeat.
+	syncInterval = time.Second
+)
 
 // Tailer follows log files. Make one with New, let it work with Run, end it with Close.
 type Tailer struct {
 	cfg      Config
+	rules    *rules
+	lookup   func(uid, container string) *Container
 	resource []otlp.KeyValue
 	version  string
 	pool     *otlp.Pool
@@ -39,9 +45,12 @@ type Tailer struct {
 	// partialAge is the constant of this name; tests wait for less.
 	partialAge time.Duration
 
-	ready queue
-	stats stats
-	scan  *scanner
+	ready    queue
+	stats    stats
+	scan     *scanner
+	joined   atomic.Int64  // bytes of records that wait for their ends
+	inflated atomic.Int64  // bytes of compressed logs that lie written out
+	unsaid   chan struct{} // a frontier moved since the last save
 
 	saving  sync.Mutex // one save at a time; taken before mu
 	mu      sync.Mutex // guards below; taken before a chain's
@@ -62,6 +71,9 @@ type Options struct {
 	// Out takes the chunks. It must not block and must settle each of them in the end.
 	Out     func(*otlp.Chunk)
 	Workers int // that read at the same time
+	// Lookup tells what is known of the container of a pod (its uid as in the logs' path) beyond
+	// that path; nil: nothing yet. It must not block. A nil Lookup: never anything.
+	Lookup func(uid, container string) *Container
 	// OwnPod (namespace/name) is not read: what the agent writes about its reading would come
 	// back to it.
 	OwnPod     string
@@ -76,7 +88,7 @@ func New(o Options) (*Tailer, error) {
 		return nil, errors.New("tail: bug: no pool or no output")
 	}
 	t := &Tailer{
-		cfg: o.Config, resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
+		cfg: o.Config, rules: newRules(), lookup: o.Lookup, unsaid: make(chan struct{}, 1), resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
 		stateDir: o.StateDir, workers: max(o.Workers, 1), chains: map[string]*chain{}, began: time.Now(), saved: time.Now(), partialAge: partialAge,
 	}
 	t.ready.init()
@@ -88,7 +100,7 @@ func New(o Options) (*Tailer, error) {
 	t.store = st
 	t.scan = newScanner(t, o.OwnPod)
 	if o.Registerer != nil {
-		t.register(o.Registerer)
+		o.Registerer.MustRegister(newSelfMetrics(t))
 	}
 	return t, nil
 }
@@ -113,7 +125,7 @@ func (t *Tailer) clock() int64 { return int64(time.Since(t.began)) }
 
 // Close saves the offsets a last time and closes all files. Call it when the chunks are settled.
 func (t *Tailer) Close() error {
-	err := t.save()
+	err := t.save(true)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.chains {
@@ -126,44 +138,70 @@ func (t *Tailer) Close() error {
 	return err
 }
 
+// moved wakes the saving.
+func (t *Tailer) moved() {
+	select {
+	case t.unsaid <- struct{}{}:
+	default:
+	}
+}
+
 func (t *Tailer) saveLoop(ctx context.Context) {
-	tick := time.NewTicker(saveInterval)
-	defer tick.Stop()
+	gap := time.NewTimer(0)
+	defer gap.Stop()
+	sync := time.NewTicker(syncInterval)
+	defer sync.Stop()
 	hour := time.NewTicker(time.Hour)
 	defer hour.Stop()
 	var said time.Time
+	save := func(durably bool) {
+		if err := t.save(durably); err != nil && time.Since(said) >= time.Minute {
+			said = time.Now()
+			t.log.Warn("offsets could not be saved; after a restart lines may be sent twice", "err", err)
+		}
+	}
+	var unsaid chan struct{} // nil while the gap lasts
 	for {
 		select {
-		case <-tick.C:
-			if err := t.save(); err != nil && time.Since(said) >= time.Minute {
-				said = time.Now()
-				t.log.Warn("offsets could not be saved; after a restart lines may be sent twice", "err", err)
-			}
+		case <-unsaid:
+			unsaid = nil
+			save(false)
+			gap.Reset(saveGap)
+		case <-gap.C:
+			unsaid = t.unsaid
+		case <-sync.C:
+			save(true)
 		case <-hour.C:
-			t.saving.Lock()
-			t.mu.Lock()
-			open := map[uint64]bool{}
-			for _, c := range t.chains {
-				c.mu.Lock()
-				for _, f := range slices.Concat(c.files, c.drained) {
-					open[f.id] = true
-				}
-				for _, k := range c.kept {
-					open[k.id] = true
-				}
-				c.mu.Unlock()
-			}
-			t.store.sweep(open)
-			t.mu.Unlock()
-			t.saving.Unlock()
+			t.sweepState()
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// save writes the frontiers that moved. The disk is waited for without t.mu.
-func (t *Tailer) save() error {
+// sweepState renews the entries of open files and forgets those of files that stay away.
+func (t *Tailer) sweepState() {
+	t.saving.Lock()
+	defer t.saving.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	open := map[uint64]bool{}
+	for _, c := range t.chains {
+		c.mu.Lock()
+		for _, f := range slices.Concat(c.files, c.drained) {
+			open[f.id] = true
+		}
+		for _, k := range c.kept {
+			open[k.id] = true
+		}
+		c.mu.Unlock()
+	}
+	t.store.sweep(open)
+}
+
+// save writes the frontiers that moved, and if durably is set makes all that was written last.
+// The disk is waited for without t.mu.
+func (t *Tailer) save(durably bool) error {
 	t.saving.Lock()
 	defer t.saving.Unlock()
 	t.mu.Lock()
@@ -173,11 +211,13 @@ func (t *Tailer) save() error {
 		c.mu.Lock()
 		if c.dirty {
 			c.dirty = false
-			for _, f := range slices.Concat(c.files, c.drained) {
-				if f.frontier != f.saved && f.f != nil {
-					f.identify()
-					f.saved = f.frontier
-					records = append(records, f.record(f.frontier))
+			for _, list := range [2][]*file{c.drained, c.files} {
+				for _, f := range list {
+					if f.done != f.saved && f.f != nil { // one that is to be decompressed has not moved
+						f.identify()
+						f.saved = f.done
+						records = append(records, f.record())
+					}
 				}
 			}
 		}
@@ -187,6 +227,9 @@ func (t *Tailer) save() error {
 	t.mu.Unlock()
 
 	err := write()
+	if err == nil && durably {
+		err = t.store.sync()
+	}
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -198,19 +241,19 @@ func (t *Tailer) save() error {
 
 // add puts a file that was found into its chain, at the offset where it was left. Needs t.mu.
 func (t *Tailer) add(c *chain, f *file) {
-	from := int64(0)
 	if r, ok := t.store.claim(f); ok {
-		f.id, f.saved, from = r.ID, r.Frontier, r.Frontier
-		f.headLen, f.headHash = r.HeadLen, r.HeadHash
+		f.id, f.headLen, f.headHash = r.ID, r.HeadLen, r.HeadHash
+		f.resume(r.done())
+		f.saved = f.done
 	} else {
 		f.id = t.store.newID()
 		if t.store.fresh && t.cfg.StartAt == "end" && !t.scan.started {
-			from = f.size.Load()
+			at := f.size.Load()
+			f.resume([streams]int64{at, at, at})
 		}
 	}
 	f.identify()
-	f.frontier, f.seen = from, t.clock()
-	f.read.Store(from)
+	f.seen = t.clock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.insert(f)
@@ -219,8 +262,18 @@ func (t *Tailer) add(c *chain, f *file) {
 
 // insert puts f at its place among the generations. Needs c.mu.
 func (c *chain) insert(f *file) {
-	c.files = append(c.files, f)
-	slices.SortStableFunc(c.files, func(a, b *file) int { return strings.Compare(a.order, b.order) })
+	if c.gap {
+		f.gap, c.gap = true, false
+	}
+	if f.born == 0 {
+		c.births++
+		f.born = c.births
+	}
+	i := slices.IndexFunc(c.files, f.olderThan)
+	if i < 0 {
+		i = len(c.files)
+	}
+	c.files = slices.Insert(c.files, i, f)
 }
 
 // stats are the tailer's counters.
@@ -229,10 +282,36 @@ type stats struct {
 	bytes                         atomic.Int64 // taken off files
 	malformed, truncated          atomic.Int64 // records
 	unfinished                    atomic.Int64 // partial records sent without their end
+	filtered                      atomic.Int64 // records left out because somebody wished it
+	skipped                       atomic.Int64 // bytes of logs that somebody does not want read
+	limited                       atomic.Int64 // records over the rate limit
+	grouped                       atomic.Int64 // lines that became part of the record before
+	parsed                        atomic.Int64 // records whose text was understood
 	rotations, truncations        atomic.Int64 // files
 	panics, openErrors, overflows atomic.Int64
-	lost                          atomic.Int64 // bytes of compressed logs that could not be read
 	recovered                     atomic.Int64 // compressed logs read on from where they were left
+	lost                          [lossReasons]struct{ bytes, lines atomic.Int64 }
+}
+
+// lossReason is why lines of a log were lost.
+type lossReason uint8
+
+const (
+	lostDeleted   lossReason = iota // deleted unread, and over max_deleted_bytes
+	lostTruncated                   // cut in place before they were read
+	lostVanished                    // deleted while the agent was not running
+	lostDamaged                     // in a compressed log that can't be read
+	lossReasons
+)
+
+func (r lossReason) String() string {
+	return [...]string{"deleted", "truncated", "vanished", "gz_unreadable"}[r]
+}
+
+// lose counts what was lost. lines is 0 when nobody can tell.
+func (t *Tailer) lose(why lossReason, bytes, lines int64) {
+	t.stats.lost[why].bytes.Add(bytes)
+	t.stats.lost[why].lines.Add(lines)
 }
 
 // Counts is where the records are.
@@ -269,7 +348,14 @@ type Status struct {
 	Unfinished  int64     `json:"unfinished"`
 	Rotations   int64     `json:"rotations"`
 	Truncations int64     `json:"truncations"`
+	Filtered    int64     `json:"filtered"`
+	Limited     int64     `json:"rate_limited"`
+	Skipped     int64     `json:"skipped_bytes"`
+	Grouped     int64     `json:"grouped_lines"`
+	Parsed      int64     `json:"parsed"`
 	LostBytes   int64     `json:"lost_bytes"`
+	LostLines   int64     `json:"lost_lines"` // as far as they could be counted
+	Lost        []Loss    `json:"losses"`
 	Recovered   int64     `json:"gz_recovered"`
 	OpenErrors  int64     `json:"open_errors"`
 	Panics      int64     `json:"panics"`
@@ -277,12 +363,20 @@ type Status struct {
 	Watching    bool      `json:"watching"` // false: sweeps only
 	Logs        int       `json:"logs"`
 	OpenFiles   int       `json:"open_files"`
-	BehindBytes int64     `json:"behind_bytes"` // written and not yet read
+	BehindBytes int64     `json:"behind_bytes"`  // written and not yet read
+	Deleted     int64     `json:"deleted_bytes"` // of them in files that have no name any more
 	Unsettled   int64     `json:"unsettled_bytes"`
 	BehindSecs  float64   `json:"behind_seconds"` // since the log furthest behind was last read to its end
 	Behind      []Behind  `json:"furthest_behind"`
 	Saved       time.Time `json:"offsets_saved"`
 	SaveError   string    `json:"offsets_error,omitempty"`
+}
+
+// Loss is what was lost for one reason.
+type Loss struct {
+	Reason string `json:"reason"`
+	Bytes  int64  `json:"bytes"`
+	Lines  int64  `json:"lines"`
 }
 
 // Behind is one log that is not read to its end.
@@ -299,9 +393,18 @@ func (t *Tailer) Status() Status {
 	s := &t.stats
 	st := Status{
 		Counts: t.Counts(), Malformed: s.malformed.Load(), Truncated: s.truncated.Load(), Unfinished: s.unfinished.Load(),
-		Rotations: s.rotations.Load(), Truncations: s.truncations.Load(), LostBytes: s.lost.Load(), Recovered: s.recovered.Load(),
+		Rotations: s.rotations.Load(), Truncations: s.truncations.Load(), Recovered: s.recovered.Load(),
 		OpenErrors: s.openErrors.Load(), Panics: s.panics.Load(), Overflows: s.overflows.Load(),
-		Watching: t.scan.watching.Load(),
+		Filtered: s.filtered.Load(), Limited: s.limited.Load(), Skipped: s.skipped.Load(), Grouped: s.grouped.Load(), Parsed: s.parsed.Load(), Deleted: t.scan.deleted.Load(),
+		Watching: t.scan.watching.Load(), Lost: []Loss{},
+	}
+	for why := range lossReasons {
+		l := &s.lost[why]
+		if n := (Loss{why.String(), l.bytes.Load(), l.lines.Load()}); n.Bytes > 0 {
+			st.Lost = append(st.Lost, n)
+			st.LostBytes += n.Bytes
+			st.LostLines += n.Lines
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -67,6 +67,12 @@ func (d *decoder) value(v reflect.Value, n *yaml.Node, path string, tag reflect.
 		if isNull(n) {
 			return // a file with nothing but "null"
 		}
+		if key := shorthand(v); n.Kind == yaml.ScalarNode && key != "" {
+			i := slices.Index(names(v.Type()), key)
+			f := fields(v.Type())[i]
+			d.value(v.Field(f.index), n, join(path, key), f.Tag, depth+1)
+			return
+		}
 		if n.Kind != yaml.MappingNode {
 			d.l.fault(d.at(n), path, what(n)+" where a section belongs", "known keys: "+strings.Join(names(v.Type()), ", "))
 			return
@@ -95,6 +101,14 @@ func (d *decoder) value(v reflect.Value, n *yaml.Node, path string, tag reflect.
 		}
 		d.scalar(v, n, path, tag)
 	}
+}
+
+// shorthand is the key that a single value in place of a section means; "" for most sections.
+func shorthand(v reflect.Value) string {
+	if s, ok := v.Interface().(interface{ Shorthand() string }); ok {
+		return s.Shorthand()
+	}
+	return ""
 }
 
 // what names the shape of a node.

@@ -31,6 +31,7 @@ type all struct {
 	Files    []files           `yaml:"files" doc:"a list of sections"`
 	Routes   map[string]sub    `yaml:"routes" doc:"a map of sections"`
 	Outs     outs              `yaml:"outs" doc:"a map whose entries differ in type"`
+	Lines    lines             `yaml:"lines" doc:"a section that one value may stand for"`
 	Internal int               `yaml:"-"`
 }
 
@@ -45,6 +46,13 @@ type files struct {
 }
 
 func (f *files) SetDefaults() { f.Format = "auto" }
+
+type lines struct {
+	Mode  string `yaml:"mode" enum:"off,auto" doc:"a word"`
+	Start string `yaml:"start" doc:"a pattern"`
+}
+
+func (lines) Shorthand() string { return "mode" }
 
 type secret string
 
@@ -83,7 +91,7 @@ func (outs) NewValue(key string) (any, error) {
 func defaults() all {
 	return all{
 		Name: "node", Size: 4096, Every: 5 * time.Second, Format: "auto", Globs: []string{"a*"},
-		Sub: sub{MaxLineBytes: 1 << 20}, Files: []files{{Include: []string{"/var/log/syslog"}, Format: "auto"}},
+		Sub: sub{MaxLineBytes: 1 << 20}, Lines: lines{Mode: "off"}, Files: []files{{Include: []string{"/var/log/syslog"}, Format: "auto"}},
 	}
 }
 
@@ -115,6 +123,10 @@ func TestValues(t *testing.T) {
 		"a comment alone is the defaults":          {text: "# nothing\n", want: func(*all) {}},
 		"null is the defaults":                     {text: "~", want: func(*all) {}},
 		"keys and sections without value, too":     {text: "name:\nsub:\nfiles:\n", want: func(*all) {}},
+		"one value stands for a section":           {text: "lines: auto", want: func(a *all) { a.Lines.Mode = "auto" }},
+		"off is text there":                        {text: "lines: off", want: func(a *all) { a.Lines.Mode = "off" }},
+		"one value stands for a section in a flag": {set: []string{"lines=auto"}, want: func(a *all) { a.Lines.Mode = "auto" }},
+		"such a section may be written out":        {text: "lines: {start: x}", want: func(a *all) { a.Lines.Start = "x" }},
 		"text that looks like a number stays text": {text: "name: 1.10", want: func(a *all) { a.Name = "1.10" }},
 		"text that looks like a date stays text":   {text: "name: 2026-01-02", want: func(a *all) { a.Name = "2026-01-02" }},
 		"quotes don't matter for numbers":          {text: `size: "64"`, want: func(a *all) { a.Size = 64 }},
@@ -230,7 +242,7 @@ func TestFaults(t *testing.T) {
 			want: []string{`stint.yaml:1:1: loud: unknown key; did you mean outs.show.loud`}},
 		"a key like no other": {text: "sub: {xyzzy: 4}",
 			want: []string{`stint.yaml:1:7: sub.xyzzy: unknown key; known here: max_line_bytes, mode`}},
-		"a field that is no setting": {text: "Internal: 4", want: []string{`stint.yaml:1:1: Internal: unknown key; known here: name, on, size, count, rate, every, format, globs, sizes, password, headers, labels, sub, maybe, files, routes, outs`}},
+		"a field that is no setting": {text: "Internal: 4", want: []string{`stint.yaml:1:1: Internal: unknown key; known here: name, on, size, count, rate, every, format, globs, sizes, password, headers, labels, sub, maybe, files, routes, outs, lines`}},
 		"a key that comes twice":     {text: "size: 1\nname: x\nsize: 2", want: []string{`stint.yaml:3:1: size: is here a second time, first at line 1; remove one of the two`}},
 		"a list for a section":       {text: "sub: [x]", want: []string{`stint.yaml:1:6: sub: a list where a section belongs; known keys: max_line_bytes, mode`}},
 		"a value for a list":         {text: "globs: x", want: []string{`stint.yaml:1:8: globs: a single value where a list belongs; write ["x"]`}},

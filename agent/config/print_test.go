@@ -76,6 +76,9 @@ routes: {}  # from default
 outs:
   show:
     loud: false  # from default
+lines:
+  mode: "off"  # from default
+  start: ""  # from default
 `
 	if d := cmp.Diff(want, string(Append(nil, &got, Style{Origin: l.Origin}))); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
@@ -97,6 +100,7 @@ func TestSettings(t *testing.T) {
 		"routes|map of sections|{}|", "routes.NAME.max_line_bytes|whole number|0|bytes", `routes.NAME.mode|text|""|`,
 		"outs|map of sections|{}|", "outs.push|||", `outs.push.endpoint|text|""|`, "outs.push.timeout|duration|10s|", "outs.push.headers|map of secret text|{}|",
 		"outs.show|||", "outs.show.loud|true or false|false|",
+		"lines|sections||", `lines.mode|off or auto|"off"|`, `lines.start|text|""|`,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)

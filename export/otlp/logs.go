@@ -15,6 +15,7 @@ type LogRecord struct {
 	Severity     int    // SeverityNumber, 1 to 24; 0 = unknown
 	SeverityText string
 	Body         []byte // the body, sent as a string: must be valid UTF-8 (see AppendValidUTF8)
+	BodyValue    []byte // an encoded AnyValue that takes Body's place; none when empty
 	Attrs        []byte // encoded by AppendAttrs(…, AttrsOfLogRecord, …); any number of pieces
 	TraceID      []byte // 16 bytes or none
 	SpanID       []byte // 8 bytes or none
@@ -22,14 +23,25 @@ type LogRecord struct {
 	EventName    string
 }
 
-// AppendLogRecord appends r as one log_records field of ScopeLogs. It keeps nothing of r and
-// allocates only when dst has to grow.
-func AppendLogRecord(dst []byte, r *LogRecord) []byte {
-	body := lenFieldLen(len(r.Body)) // AnyValue.string_value
-	n := 9 + lenFieldLen(body) + len(r.Attrs)
+// Len is the number of bytes that [AppendLogRecord] appends.
+func (r *LogRecord) Len() int {
+	n := 9 + lenFieldLen(r.bodyLen()) + len(r.Attrs)
 	if r.Time != 0 {
 		n += 9
 	}
+	return lenFieldLen(n + r.moreLen())
+}
+
+// bodyLen is the length of the body's AnyValue.
+func (r *LogRecord) bodyLen() int {
+	if len(r.BodyValue) != 0 {
+		return len(r.BodyValue)
+	}
+	return lenFieldLen(len(r.Body)) // string_value
+}
+
+// moreLen is the length of the fields that most records don't have.
+func (r *LogRecord) moreLen() (n int) {
 	if r.Severity != 0 {
 		n += 1 + varintLen(uint64(r.Severity))
 	}
@@ -48,7 +60,20 @@ func AppendLogRecord(dst []byte, r *LogRecord) []byte {
 	if r.EventName != "" {
 		n += lenFieldLen(len(r.EventName))
 	}
+	return n
+}
 
+// AppendLogRecord appends r as one log_records field of ScopeLogs. It keeps nothing of r and
+// allocates only when dst has to grow.
+func AppendLogRecord(dst []byte, r *LogRecord) []byte {
+	body := r.bodyLen()
+	n := 9 + lenFieldLen(body) + len(r.Attrs)
+	if r.Time != 0 {
+		n += 9
+	}
+	if r.Severity != 0 || r.SeverityText != "" || len(r.TraceID) != 0 || len(r.SpanID) != 0 || r.Flags != 0 || r.EventName != "" {
+		n += r.moreLen()
+	}
 	dst = slices.Grow(dst, lenFieldLen(n))
 	dst = append(dst, 2<<3|wireLen)
 	dst = binary.AppendUvarint(dst, uint64(n))
@@ -67,9 +92,13 @@ func AppendLogRecord(dst []byte, r *LogRecord) []byte {
 	}
 	dst = append(dst, 5<<3|wireLen)
 	dst = binary.AppendUvarint(dst, uint64(body))
-	dst = append(dst, 1<<3|wireLen)
-	dst = binary.AppendUvarint(dst, uint64(len(r.Body)))
-	dst = append(dst, r.Body...)
+	if len(r.BodyValue) != 0 {
+		dst = append(dst, r.BodyValue...)
+	} else {
+		dst = append(dst, 1<<3|wireLen)
+		dst = binary.AppendUvarint(dst, uint64(len(r.Body)))
+		dst = append(dst, r.Body...)
+	}
 	dst = append(dst, r.Attrs...)
 	if r.Flags != 0 {
 		dst = append(dst, 8<<3|wireFixed32)
@@ -90,7 +119,18 @@ func AppendLogRecord(dst []byte, r *LogRecord) []byte {
 }
 
 // LogRecordLen is an upper bound of what [AppendLogRecord] appends for a record with these
-// lengths and no severity text, ids or event name.
+// lengths and no severity text, ids, event name or structured body (see [LogRecord.Len]).
 func LogRecordLen(body, attrs int) int {
 	return lenFieldLen(2*9 + 3 + 5 + lenFieldLen(lenFieldLen(body)) + attrs)
 }
+
+// OpenLen begins a length-delimited field of a message that is encoded piece by piece: what is
+// appended next is its content, until [CloseLen] with start.
+func OpenLen(dst []byte, field int) (_ []byte, start int) {
+	dst = append(appendTag(dst, field, wireLen), 0)
+	return dst, len(dst)
+}
+
+// CloseLen ends the field that [OpenLen] began. The content is moved when its length takes
+// more than one byte.
+func CloseLen(dst []byte, start int) []byte { return closeLen(dst, start) }
