@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +25,9 @@ import (
 	"stint/export/otlp"
 	"stint/scrape"
 	"stint/scrape/host"
+	"stint/scrape/kubelet"
 	"stint/tail"
+	"stint/tail/journal"
 )
 
 // Agent is one node agent. New makes one and starts nothing; Run works until its context ends
@@ -36,16 +39,18 @@ type Agent struct {
 	reg     *prometheus.Registry
 	started time.Time
 
-	lock   *os.File
-	memory *memory
-	export *export.Exporting
-	tailer *tail.Tailer // nil when no pipeline takes logs
-	grid   *scrape.Grid // nil when nothing is scraped
-	sink   *export.Sink // nil when an exporter is configured
-	demo   *demo        // nil without --demo
-	rates  rates
-	admin  net.Listener // nil without a server
-	health net.Listener
+	lock    *os.File
+	memory  *memory
+	export  *export.Exporting
+	tailer  *tail.Tailer      // nil when no pipeline takes logs
+	journal *journal.Follower // nil when the journal is not followed
+	pods    *kubelet.Pods     // nil outside Kubernetes
+	grid    *scrape.Grid      // nil when nothing is scraped
+	sink    *export.Sink      // nil when an exporter is configured
+	demo    *demo             // nil without --demo
+	rates   rates
+	admin   net.Listener // nil without a server
+	health  net.Listener
 }
 
 // New checks the machine's side of a checked configuration and opens what the agent needs.
@@ -98,20 +103,65 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	if a.export, err = export.New(cfg.Batch, exporters, pipelines, version, a.log.With("part", "export"), a.reg); err != nil {
 		return nil, err
 	}
+	if err = a.newPods(); err != nil {
+		return nil, err
+	}
 	if a.export.Wants(otlp.Logs, "tail") {
+		var lookup func(uid, container string, restart int) *tail.Container
+		if a.pods != nil {
+			lookup = newMetadata(a.pods, cfg.Tail.Containers, a.log.With("part", "tail")).lookup
+		}
 		a.tailer, err = tail.New(tail.Options{
 			Config: cfg.Tail, StateDir: filepath.Join(cfg.StateDir, offsets), Resource: a.resource(), Version: version,
 			Pool: a.memory.logs, Out: a.export.Input(otlp.Logs, "tail"), Workers: runtime.GOMAXPROCS(0),
-			OwnPod: ownPod(), Log: a.log.With("part", "tail"), Registerer: a.reg,
+			OwnPod: ownPod(), Lookup: lookup, Log: a.log.With("part", "tail"), Registerer: a.reg,
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
+	if err = a.newJournal(strings.Replace(offsets, "tail", "journald", 1)); err != nil {
+		return nil, err
+	}
 	if a.grid, err = a.newGrid(); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// newPods makes the table of this node's pods, where there is a kubelet.
+func (a *Agent) newPods() error {
+	cfg := a.cfg.Scrape.Kubelet
+	if !cfg.On() {
+		return nil
+	}
+	if cfg.Endpoint == "" {
+		cfg.Endpoint = "https://" + net.JoinHostPort(a.cfg.NodeName, "10250")
+	}
+	log := a.log.With("part", "kubelet")
+	client, err := kubelet.NewClient(cfg, log)
+	if err != nil {
+		return err
+	}
+	a.pods, err = kubelet.NewPods(cfg, client, log, a.reg)
+	return err
+}
+
+// newJournal makes the follower of the journal, where there is one and some pipeline takes it.
+func (a *Agent) newJournal(offsets string) error {
+	on, why := a.cfg.Journald.On()
+	if !on || !a.export.Wants(otlp.Logs, "journald") {
+		return nil
+	}
+	log := a.log.With("part", "journald")
+	log.Info("following the journal", "because", why)
+	var err error
+	a.journal, err = journal.New(journal.Options{
+		Config: a.cfg.Journald, StateDir: filepath.Join(a.cfg.StateDir, offsets), Resource: a.resource(), Version: a.version,
+		MaxLineBytes: a.cfg.Tail.MaxLineBytes, Pool: a.memory.logs, Out: a.export.Input(otlp.Logs, "journald"),
+		Log: log, Registerer: a.reg,
+	})
+	return err
 }
 
 // newGrid makes the scraping of what some pipeline takes.
@@ -187,9 +237,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	servers.Go(func() { a.memory.run(serve) })
 	servers.Go(func() { a.rates.run(serve, a) })
+	if a.pods != nil {
+		servers.Go(func() { a.pods.Run(serve) })
+	}
 	sender.Go(func() { a.export.Run(send) })
 	if a.tailer != nil {
 		sources.Go(func() { a.tailer.Run(read) })
+	}
+	if a.journal != nil {
+		sources.Go(func() {
+			if err := a.journal.Run(read); err != nil {
+				a.log.Error("the journal is not followed any more", "err", err)
+			}
+		})
 	}
 	if a.grid != nil {
 		sources.Go(func() { a.grid.Run(read) })
@@ -217,6 +277,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.tailer != nil { // 4. offsets say what was delivered
 		if e := a.tailer.Close(); e != nil {
 			a.log.Error("offsets could not be saved; lines may be sent twice after the next start", "err", e)
+		}
+	}
+	if a.journal != nil {
+		if e := a.journal.Close(); e != nil {
+			a.log.Error("the journal's cursor could not be saved; entries may be sent twice after the next start", "err", e)
 		}
 	}
 	l := a.lines()

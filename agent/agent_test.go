@@ -49,6 +49,7 @@ func testConfig(t *testing.T) *Config {
 	cfg.StateDir, cfg.NodeName = t.TempDir(), "node-1"
 	cfg.Admin.Listen, cfg.Health.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Tail.Containers.Root, cfg.Tail.Files = t.TempDir(), nil
+	cfg.Journald.Enabled = "false"
 	cfg.Batch.Timeout = 50 * time.Millisecond
 	return &cfg
 }
@@ -369,8 +370,10 @@ func TestLinked(t *testing.T) {
 		"stint/export/otlp":    {},
 		"stint/export":         {"stint/export/otlp"},
 		"stint/tail":           {"stint/export/otlp"},
+		"stint/tail/journal":   {"stint/export/otlp"},
 		"stint/scrape/host":    {"stint/export/otlp"},
-		"stint/scrape":         {"stint/export/otlp", "stint/scrape/host"},
+		"stint/scrape/kubelet": {"stint/export/otlp"},
+		"stint/scrape":         {"stint/export/otlp", "stint/scrape/host", "stint/scrape/kubelet"},
 		"stint/agent/config":   {},
 		"stint/agent/workload": {},
 	} {

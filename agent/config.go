@@ -17,6 +17,7 @@ import (
 	"stint/export"
 	"stint/scrape"
 	"stint/tail"
+	"stint/tail/journal"
 )
 
 // Config is the whole configuration of the node agent. Every key is optional.
@@ -27,6 +28,7 @@ type Config struct {
 	Admin         Admin            `yaml:"admin" doc:"server of /metrics, /status (JSON) and / (page)"`
 	Health        Health           `yaml:"health" doc:"server of /livez, /readyz and /flowing"`
 	Tail          tail.Config      `yaml:"tail" doc:"log files that are followed"`
+	Journald      journal.Config   `yaml:"journald" doc:"the systemd journal"`
 	Scrape        scrape.Config    `yaml:"scrape" doc:"metrics that are read"`
 	Batch         export.Batch     `yaml:"batch" doc:"how records are put together before they are sent"`
 	MemoryLimiter MemoryLimiter    `yaml:"memory_limiter" doc:"bounds of the memory that waiting records may take"`
@@ -74,6 +76,7 @@ func Defaults() Config {
 		Admin:         Admin{Listen: "127.0.0.1:8888"},   // the collector's port for own metrics
 		Health:        Health{Listen: "127.0.0.1:13133"}, // the collector's port for health
 		Tail:          tail.Defaults(),
+		Journald:      journal.Defaults(),
 		Scrape:        scrape.Defaults(),
 		Batch:         export.BatchDefaults(),
 		MemoryLimiter: MemoryLimiter{CheckInterval: time.Second, LimitPercentage: 80, SpikeLimitPercentage: 25},
@@ -83,7 +86,7 @@ func Defaults() Config {
 
 // Sources are the names that pipelines know, by signal.
 func Sources() map[string][]string {
-	return map[string][]string{"logs": {"tail"}, "metrics": {"host", "self"}}
+	return map[string][]string{"logs": {"tail", "journald"}, "metrics": {"host", "self"}}
 }
 
 // LoadArgs is everything a configuration is read from.
@@ -198,7 +201,7 @@ func (c *Config) Check() error {
 	if c.Admin.Listen != "" && c.Admin.Listen == c.Health.Listen && !strings.HasSuffix(c.Admin.Listen, ":0") {
 		fault("health.listen: %s is admin.listen as well; give each its own port", c.Health.Listen)
 	}
-	errs = append(errs, c.Tail.Check(), c.Scrape.Check(), c.Batch.Check())
+	errs = append(errs, c.Tail.Check(), c.Journald.Check(), c.Scrape.Check(), c.Batch.Check())
 	if c.Batch.SendBatchMaxBytes < c.Tail.MaxLineBytes {
 		fault("batch.send_batch_max_bytes: %d has no room for one record of tail.max_line_bytes (%d); raise it or lower that",
 			c.Batch.SendBatchMaxBytes, c.Tail.MaxLineBytes)

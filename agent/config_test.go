@@ -53,10 +53,13 @@ tail:
   files: [{include: ["/var/log/syslog"], format: auto}]
   start_at: beginning
   max_line_bytes: 1048576
+  max_deleted_bytes: 1073741824
+  multiline: off
 scrape:
   interval: 10s
   root_path: /
   host: {enabled: true}
+  kubelet: {enabled: auto, endpoint: "https://${env:K8S_NODE_NAME}:10250", ca_file: /ca, token_file: /token, insecure_skip_verify: false}
 batch: {send_batch_size: 10000, send_batch_max_bytes: 4194304, timeout: 5s}
 memory_limiter: {check_interval: 1s, limit_percentage: 80, spike_limit_percentage: 25}
 exporters:
@@ -73,6 +76,7 @@ pipelines:
 	want := Defaults()
 	want.NodeName, want.KubernetesNode = "node-1", "node-1"
 	want.Tail.Files[0].Include = []string{"/var/log/syslog"}
+	want.Scrape.Kubelet.Endpoint, want.Scrape.Kubelet.CAFile, want.Scrape.Kubelet.TokenFile = "https://node-1:10250", "/ca", "/token"
 	otlp, _ := want.Exporters.NewValue("otlp")
 	o := otlp.(*export.OTLP)
 	o.Endpoint, o.Compression, o.TLS = "stint-cluster:4317", "zstd", export.TLS{CAFile: "/ca", CertFile: "/c", KeyFile: "/k"}
@@ -99,7 +103,7 @@ exporters:
 		t.Fatal(report.Faults)
 	}
 	want := export.Pipelines{
-		"logs":    {Sources: []string{"tail"}, Exporters: []string{"otlp"}},
+		"logs":    {Sources: Sources()["logs"], Exporters: []string{"otlp"}},
 		"metrics": {Sources: Sources()["metrics"], Exporters: []string{"otlp", "otlphttp/prometheus"}},
 	}
 	if d := cmp.Diff(want, cfg.Pipelines); d != "" {
@@ -127,7 +131,6 @@ func TestCheckFaults(t *testing.T) {
 			`3:38: tail.containers.exclude[0]: "kube-system" has 1 of 3 parts; write namespace/pod/container, e.g. kube-system/*/*`,
 			`3:51: tail.containers.exclude[1]: "a/[/c" is not a glob; * stands for any characters, ? for one, [a-z] for one of a range`,
 			`5:15: tail.files[0].include[0]: "x.log" is not an absolute path; begin it with /`,
-			`5:22: tail.files[0].include[1]: "/var/**/x": ** would match like *, one directory; name each level, e.g. /var/log/*/*.log`,
 			`7:5: tail.files[1].include: empty; name at least one file, e.g. [/var/log/syslog]`}},
 		"a line longer than any":   {text: "tail: {max_line_bytes: 2000000}", want: []string{`1:24: tail.max_line_bytes: 2000000 is over 1048576; give at most that`}},
 		"a line longer than batch": {text: "batch: {send_batch_max_bytes: 65536}", want: []string{`1:31: batch.send_batch_max_bytes: 65536 has no room for one record of tail.max_line_bytes (1048576); raise it or lower that`}},
@@ -168,7 +171,7 @@ func TestCheckFaults(t *testing.T) {
 			`1:13: exporters.otpl: there is no exporter of type "otpl"; write TYPE or TYPE/NAME with TYPE one of otlp, otlphttp, debug`,
 			`1:38: exporters.otlp/: "otlp/" has no name after the slash; write otlp or otlp/NAME`}},
 		"pipelines that lead nowhere": {text: otlp + "pipelines:\n  logs: {sources: [tial, tail, tail], exporters: [oltp]}\n  metrics: {sources: [tail]}\n  traces: {}\n  logs/: {sources: [tail], exporters: [otlp, otlp]}", want: []string{
-			`3:20: pipelines.logs.sources[0]: "tial" is not a source of logs; write one of tail`,
+			`3:20: pipelines.logs.sources[0]: "tial" is not a source of logs; write one of tail, journald`,
 			`3:32: pipelines.logs.sources[2]: "tail" is named twice; remove one`,
 			`3:51: pipelines.logs.exporters[0]: "oltp" is not configured; add it under exporters or write one of otlp`,
 			`4:3: pipelines.metrics.exporters: empty; name at least one entry of exporters`,
@@ -178,7 +181,10 @@ func TestCheckFaults(t *testing.T) {
 			`6:46: pipelines.logs/.exporters[1]: "otlp" is named twice; remove one`}},
 		"an exporter that takes no logs": {text: "exporters: {otlphttp: {metrics_endpoint: 'http://a/'}}\npipelines: {logs: {sources: [tail], exporters: [otlphttp]}}", want: []string{
 			`2:49: pipelines.logs.exporters[0]: "otlphttp" takes no logs; give it endpoint or logs_endpoint`}},
-		"a key of a later issue": {text: "tail: {multiline: off}", want: []string{`1:8: tail.multiline: unknown key; known here: containers, files, start_at, max_line_bytes`}},
+		"multi-line, in every form": {text: "tail: {multiline: {start: '('}, parse: jsno, files: [{include: [/x], multiline: jave}]}", want: []string{
+			"1:27: tail.multiline.start: \"(\" is no regular expression: start pattern: error parsing regexp: missing closing ): `(`; write one in RE2 syntax, e.g. ^\\d{4}-",
+			`1:40: tail.parse.body: "jsno" is not one of off, auto, json, klog; did you mean json`,
+			`1:81: tail.files[0].multiline.mode: "jave" is not one of off, auto, java, go, python, node, dotnet, ruby; did you mean java`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, report := loadText(t, tc.text, nil, tc.set...)

@@ -45,6 +45,7 @@ func newDemo(cfg *Config) (*demo, error) {
 	cfg.StateDir = filepath.Join(dir, "state")
 	cfg.Tail.Containers.Root = w.Root
 	cfg.Tail.Files = nil
+	cfg.Journald.Enabled = "false"
 	cfg.Batch.Timeout = 200 * time.Millisecond // the page is watched
 	return d, nil
 }

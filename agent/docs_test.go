@@ -142,8 +142,9 @@ A key is taken from ` + "`--set`" + `, else from the environment, else from the 
 ## Keys
 
 ` + "`[]`" + ` stands for an entry of a list (0, 1, …), ` + "`NAME`" + ` for a name you choose. A duration is a number with a unit: ` + "`500ms`, `5s`, `1m30s`, `2h`" + `.
-A whole number is written in digits: ` + "`4194304`, not `4MiB`" + `. Globs are those of Go's path.Match: ` + "`*`" + ` stands for any
-characters except ` + "`/`, `?` for one, `[a-z]`" + ` for one of a range.
+A whole number is written in digits: ` + "`4194304`, not `4MiB`" + `. In globs ` + "`*`" + ` stands for any
+characters except ` + "`/`, `?` for one, `[a-z]`" + ` for one of a range; in those of files ` + "`**`" + ` for any directories and ` + "`{a,b}`" + ` for either.
+Where a section has one key that is mostly meant, a single value in its place sets that: ` + "`multiline: auto`, `parse: json`" + `.
 `
 
 const docsTail = `

@@ -13,7 +13,9 @@ import (
 	"stint/export"
 	"stint/export/otlp"
 	"stint/scrape"
+	"stint/scrape/kubelet"
 	"stint/tail"
+	"stint/tail/journal"
 )
 
 // Status is what /status tells: where every line and point is, and what the agent costs.
@@ -28,6 +30,8 @@ type Status struct {
 	Process   Process         `json:"process"`
 	Exporters []export.Status `json:"exporters"`
 	Tail      *tail.Status    `json:"tail,omitempty"`
+	Journald  *journal.Status `json:"journald,omitempty"`
+	Pods      *kubelet.Status `json:"pods,omitempty"`
 	Scrapers  []scrape.Status `json:"scrapers,omitempty"`
 	Demo      *DemoStatus     `json:"demo,omitempty"`
 }
@@ -96,6 +100,14 @@ func (a *Agent) status() Status {
 		t := a.tailer.Status()
 		s.Tail = &t
 	}
+	if a.journal != nil {
+		j := a.journal.Status()
+		s.Journald = &j
+	}
+	if a.pods != nil {
+		p := a.pods.Status()
+		s.Pods = &p
+	}
 	if a.grid != nil {
 		s.Scrapers = a.grid.Status()
 	}
@@ -108,11 +120,15 @@ func (a *Agent) status() Status {
 }
 
 func (a *Agent) lines() (l Lines) {
-	if a.tailer == nil {
-		return l
+	if a.tailer != nil {
+		c := a.tailer.Counts()
+		l = Lines{Read: c.Read, Delivered: c.Delivered, InFlight: c.InFlight, Lost: c.Dropped}
 	}
-	c := a.tailer.Counts()
-	l = Lines{Read: c.Read, Delivered: c.Delivered, InFlight: c.InFlight, Lost: c.Dropped}
+	if a.journal != nil {
+		c := a.journal.Counts()
+		l.Read, l.Delivered = l.Read+c.Read, l.Delivered+c.Delivered
+		l.InFlight, l.Lost = l.InFlight+c.InFlight, l.Lost+c.Dropped
+	}
 	for _, e := range a.export.Status() {
 		if e.Signal == otlp.Logs.String() {
 			l.Lost += e.Rejected
@@ -148,6 +164,10 @@ func (r *rates) run(ctx context.Context, a *Agent) {
 		if a.tailer != nil {
 			c := a.tailer.Counts()
 			s.lines, s.bytes = c.Read, c.Bytes
+		}
+		if a.journal != nil {
+			c := a.journal.Counts()
+			s.lines, s.bytes = s.lines+c.Read, s.bytes+c.Bytes
 		}
 		r.mu.Lock()
 		r.ring[r.n%len(r.ring)] = s

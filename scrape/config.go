@@ -7,18 +7,20 @@ import (
 	"time"
 
 	"stint/scrape/host"
+	"stint/scrape/kubelet"
 )
 
 // Config says how often and where from metrics are read.
 type Config struct {
-	Interval time.Duration `yaml:"interval" doc:"time between two scrapes; points lie on the grid of whole intervals; at least 1s"`
-	RootPath string        `yaml:"root_path" doc:"where the host's root directory is seen; /host in a container that mounts it there"`
-	Host     host.Config   `yaml:"host" doc:"metrics of this machine"`
+	Interval time.Duration  `yaml:"interval" doc:"time between two scrapes; points lie on the grid of whole intervals; at least 1s"`
+	RootPath string         `yaml:"root_path" doc:"where the host's root directory is seen; /host in a container that mounts it there"`
+	Host     host.Config    `yaml:"host" doc:"metrics of this machine"`
+	Kubelet  kubelet.Config `yaml:"kubelet" doc:"what the kubelet of this node knows: labels, owners, images of the pods whose logs are read"`
 }
 
 // Defaults scrapes every 10 s: the grid on which the kubelet refreshes its own numbers.
 func Defaults() Config {
-	return Config{Interval: 10 * time.Second, RootPath: "/", Host: host.Defaults()}
+	return Config{Interval: 10 * time.Second, RootPath: "/", Host: host.Defaults(), Kubelet: kubelet.Defaults()}
 }
 
 // Check reports every fault at once, each under its YAML path.
@@ -33,5 +35,5 @@ func (c Config) Check() error {
 	if !filepath.IsAbs(c.RootPath) {
 		errs = append(errs, fmt.Errorf("scrape.root_path: %q is not an absolute path; give / or where the host is mounted, e.g. /host", c.RootPath))
 	}
-	return errors.Join(append(errs, c.Host.Check())...)
+	return errors.Join(append(errs, c.Host.Check(), c.Kubelet.Check())...)
 }

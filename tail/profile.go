@@ -116,7 +116,7 @@ func (s *scanner) learn(c *chain, now int64) bool {
 	if s.t.lookup == nil || c.who.uid == "" {
 		return true
 	}
-	about := s.t.lookup(c.who.uid, c.who.name)
+	about := s.t.lookup(c.who.uid, c.who.name, c.who.restart)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if about != nil && about != c.wanted.of {

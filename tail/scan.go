@@ -515,12 +515,15 @@ func (s *scanner) openFailed(path string, err error) {
 }
 
 // container says whose log a chain is.
-type container struct{ uid, name string }
+type container struct {
+	uid, name string
+	restart   int
+}
 
 // containerChain makes the chain of one incarnation of a container.
 func (s *scanner) containerChain(d *dir, key string, restart int) *chain {
 	c := s.newChain(key)
-	c.who = container{d.pod.uid, d.name}
+	c.who = container{d.pod.uid, d.name, restart}
 	c.headers = true
 	c.multiline, c.parse = s.t.cfg.Multiline, s.t.cfg.Parse
 	c.base = append(slices.Clone(s.t.resource),

@@ -33,7 +33,7 @@ const (
 type Tailer struct {
 	cfg      Config
 	rules    *rules
-	lookup   func(uid, container string) *Container
+	lookup   func(uid, container string, restart int) *Container
 	resource []otlp.KeyValue
 	version  string
 	pool     *otlp.Pool
@@ -71,9 +71,9 @@ type Options struct {
 	// Out takes the chunks. It must not block and must settle each of them in the end.
 	Out     func(*otlp.Chunk)
 	Workers int // that read at the same time
-	// Lookup tells what is known of the container of a pod (its uid as in the logs' path) beyond
-	// that path; nil: nothing yet. It must not block. A nil Lookup: never anything.
-	Lookup func(uid, container string) *Container
+	// Lookup tells what is known of one run of a container of a pod (its uid as in the logs' path)
+	// beyond that path; nil: nothing yet. It must not block. A nil Lookup: never anything.
+	Lookup func(uid, container string, restart int) *Container
 	// OwnPod (namespace/name) is not read: what the agent writes about its reading would come
 	// back to it.
 	OwnPod     string

@@ -421,5 +421,5 @@ func sameEntry(a string, b []byte) bool {
 func (f *Follower) lose(what string) {
 	f.stats.lost.Add(1)
 	at := time.UnixMicro(int64(f.read.time)).UTC().Format(time.RFC3339)
-	f.log.Warn("journal: "+what, "cursor", strconv.Quote(f.read.cursor), "time", at)
+	f.log.Warn("entries of the journal may be missing", "because", what, "cursor", strconv.Quote(f.read.cursor), "time", at)
 }
