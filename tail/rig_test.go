@@ -3,6 +3,7 @@ package tail
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,7 +32,9 @@ type rig struct {
 	age   time.Duration // partialAge, when not 0
 	look  time.Duration // sweepEvery and hotSweep, when not 0
 	room  int64         // of the pool, when not 0
-	about func(uid, container string) *Container
+	open  int           // maxOpen, when not 0
+	said  io.Writer     // gets the log too, if not nil
+	about func(uid, container string, restart int) *Container
 	// each, if not nil, gets every chunk and settles it.
 	each func(*otlp.Chunk, []got)
 
@@ -50,6 +53,8 @@ type rig struct {
 type got struct {
 	body, stream, file string
 	pod                string // ns/pod/container/restart
+	service            string
+	severity           int
 	time, observed     uint64
 	truncated          bool
 }
@@ -69,16 +74,23 @@ func (r *rig) start() {
 	if room == 0 {
 		room = 8 << 20
 	}
+	var said io.Writer = testWriter{r.t}
+	if r.said != nil {
+		said = io.MultiWriter(said, r.said)
+	}
 	pool := otlp.NewPool(room, nil)
 	tl, err := New(Options{
 		Config: r.cfg, StateDir: r.state, Version: "test", Pool: pool, Out: r.take, Workers: 2, Lookup: r.about,
-		OwnPod: "own/pod", Log: slog.New(slog.NewTextHandler(testWriter{r.t}, nil)),
+		OwnPod: "own/pod", Log: slog.New(slog.NewTextHandler(said, nil)),
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	if r.age != 0 {
 		tl.partialAge = r.age
+	}
+	if r.open != 0 {
+		tl.scan.maxOpen = r.open
 	}
 	if r.look != 0 {
 		tl.scan.every, tl.scan.hotEvery = r.look, r.look/4
@@ -146,7 +158,7 @@ func (r *rig) take(c *otlp.Chunk) {
 				a := attrMap(l.Attributes)
 				r.got = append(r.got, got{
 					body: l.Body.GetStringValue(), stream: a["log.iostream"], file: a["log.file.path"], pod: pod,
-					time: l.TimeUnixNano, observed: l.ObservedTimeUnixNano, truncated: a["stint.truncated"] == "true",
+					service: res["service.name"], severity: int(l.SeverityNumber), time: l.TimeUnixNano, observed: l.ObservedTimeUnixNano, truncated: a["stint.truncated"] == "true",
 				})
 			}
 		}
