@@ -42,6 +42,9 @@ const (
 	bodyKeys  = 128 // of one object: finding keys that occur twice compares each with each
 )
 
+// maxScratch is what a parser may keep for the next record.
+const maxScratch = 256 << 10
+
 // bodyRoom is what the encoded fields of a text may take. Common JSON stays below its own
 // length; an array of negative numbers would take four times as much.
 func bodyRoom(text int) int { return 2*text + 1024 }
@@ -156,6 +159,9 @@ func (p *bodyParser) parse(rec *otlp.LogRecord, mode bodyMode, structured bool) 
 
 // json parses an object.
 func (p *bodyParser) json(rec *otlp.LogRecord, structured bool) bool {
+	if cap(p.out) > maxScratch { // one huge record is no reason to keep as much for ever
+		p.out, p.text = nil, nil
+	}
 	p.in, p.i, p.bad = rec.Body, 0, false
 	p.text, p.fields = p.text[:0], p.fields[:0]
 	p.out = p.out[:0]
