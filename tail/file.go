@@ -33,15 +33,18 @@ type file struct {
 	order string
 	born  int // the how many-th file of its chain
 
-	size    atomic.Int64 // when last looked at
-	read    atomic.Int64 // up to here lines were taken; moved by the worker that runs the chain
-	tried   atomic.Int64 // up to here was read; what lies beyond read is a line without its end
-	mtime   int64        // ns, when last looked at; guarded by chain.mu like all below
-	seen    int64        // Tailer.clock when this mtime was first seen
-	gone    bool         // unlinked
-	goneAt  int64        // Tailer.clock when that was seen
-	swapped bool         // followed while plain, and goes on in the compressed copy
-	packed  int64        // bytes of the compressed log
+	size  atomic.Int64 // when last looked at
+	read  atomic.Int64 // up to here lines were taken; moved by the worker that runs the chain
+	tried atomic.Int64 // up to here was read; what lies beyond read is a line without its end
+	mtime int64        // ns, when last looked at; guarded by chain.mu like all below
+	seen  int64        // Tailer.clock when this mtime was first seen
+	// touched: written to since the last turn began. It may have been cut and have grown to the
+	// very same size.
+	touched bool
+	gone    bool  // unlinked
+	goneAt  int64 // Tailer.clock when that was seen
+	swapped bool  // followed while plain, and goes on in the compressed copy
+	packed  int64 // bytes of the compressed log
 
 	seq      uint64         // reading session of the chain; see chain.advance
 	done     [streams]int64 // all of the stream before it is settled
@@ -124,7 +127,7 @@ func (f *file) look(now int64) error {
 		f.cutOff = max(was-f.read.Load(), 0)
 	}
 	if mtime := st.Mtim.Nano(); mtime != f.mtime {
-		f.mtime, f.seen = mtime, now
+		f.mtime, f.seen, f.touched = mtime, now, true
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func TestModel(t *testing.T) {
 	}{
 		{"write", 500, m.someLines}, {"burst", 8, m.burst}, {"half", 60, m.halfLine}, {"settle", 200, m.settleSome},
 		{"rotate", 60, m.rotate}, {"compress", 40, m.compressOldest}, {"delete oldest", 25, m.deleteOldest},
-		{"restart container", 15, m.restartContainer}, {"delete pod", 5, m.deletePod}, {"save", 30, m.save},
+		{"truncate", 10, m.truncate}, {"restart container", 15, m.restartContainer}, {"delete pod", 5, m.deletePod}, {"save", 30, m.save},
 		{"stop", 6, m.stopAndStart}, {"kill", 6, m.killAndStart}, {"catch up", 12, m.catchUp}, {"away", 5, m.away},
 	}
 	var done []string
@@ -353,6 +353,26 @@ func (m *model) delete(l *mLog, g *mGen) {
 	g.deleted = true
 	m.mu.Unlock()
 	if err := os.Remove(g.path); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// truncate cuts the live log in place, after it was delivered: what else becomes of its records,
+// nobody can tell after a restart.
+func (m *model) truncate(p *mPod) {
+	l := p.log
+	if !m.looked(l) || m.stop == nil {
+		return
+	}
+	m.finishRecords(l)
+	m.settleUntil(func(_ *mRecord, of *mLog) bool { return of == l })
+	m.save(nil)
+	g := l.gens[len(l.gens)-1]
+	m.mu.Lock()
+	g.deleted = true
+	l.gens = append(l.gens, &mGen{path: g.path, inodes: g.inodes})
+	m.mu.Unlock()
+	if err := os.Truncate(g.path, 0); err != nil {
 		m.t.Fatal(err)
 	}
 }

@@ -148,11 +148,7 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 		}
 		if f != checked {
 			checked = f
-			c.mu.Lock()
-			gap := f.gap
-			f.gap = false
-			c.mu.Unlock()
-			if gap && w.flushAll(ctx, c) != nil {
+			if w.afterGap(c, f) && w.flushAll(ctx, c) != nil {
 				break
 			}
 			if !f.continues() {
@@ -185,6 +181,15 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 	}
 	c.wakeAt.Store(w.t.due(c))
 	return left <= 0
+}
+
+// afterGap says, when f is begun, whether something is missing before it.
+func (w *worker) afterGap(c *chain, f *file) (gap bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	gap = f.gap
+	f.gap, f.touched = false, false
+	return gap
 }
 
 // adopt takes the profile that the scanner has for c. Records that wait for further lines leave

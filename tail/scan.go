@@ -644,7 +644,7 @@ func (s *scanner) lookAt(c *chain, now int64) {
 			continue
 		}
 		switch size, read := f.size.Load(), f.read.Load(); {
-		case size != read && size != f.tried.Load():
+		case size != read && size != f.tried.Load() || f.touched && read > 0:
 			work = true
 		case i == 0 && (len(c.files) > 1 || f.gone) && f.left(now):
 			work = true // to be finished

@@ -245,6 +245,7 @@ func (t *Tailer) add(c *chain, f *file) {
 		f.id, f.headLen, f.headHash = r.ID, r.HeadLen, r.HeadHash
 		f.resume(r.done())
 		f.saved = f.done
+		f.mark()
 	} else {
 		f.id = t.store.newID()
 		if t.store.fresh && t.cfg.StartAt == "end" && !t.scan.started {
