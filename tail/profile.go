@@ -35,6 +35,8 @@ type profile struct {
 	skip       bool            // nothing is read
 	drop       [streams]bool   // records of the stream are left out
 	grouping   *grouping       // nil: each line is a record
+	simple     bool            // neither of the two
+	limited    bool            // by the rate limit
 	body       bodyMode
 	structured bool
 }
@@ -84,6 +86,8 @@ func (c *chain) newProfile(about *Container) *profile {
 			p.body = m
 		}
 	}
+	p.simple = p.grouping == nil && p.drop == [streams]bool{}
+	p.limited = c.who.uid != "" && t.cfg.Containers.RateLimit.RecordsPerSecond > 0
 	p.group = otlp.NewGroup(resource, otlp.SchemaURL, "stint/tail", t.version)
 	for s, name := range [streams]string{stdout: "stdout", stderr: "stderr"} {
 		attrs := slices.Clone(c.attrs)

@@ -542,13 +542,15 @@ func (w *worker) take(ctx context.Context, c *chain, f *file, at int64, text []b
 	if at < f.skip[l.stream] { // settled before the restart
 		return nil
 	}
-	here := pos{f, f.seq, at}
 	j := &c.join[l.stream]
 	if !j.active && !l.partial {
-		return w.record(ctx, c, f, at, here, l.time, l.stream, l.body, c.long.cut)
+		if c.profile.simple {
+			return w.emit(ctx, c, f, at, l.time, l.stream, l.body, c.long.cut)
+		}
+		return w.record(ctx, c, f, at, pos{f, f.seq, at}, l.time, l.stream, l.body, c.long.cut)
 	}
 	if !j.active {
-		j.begin(here, l.time)
+		j.begin(pos{f, f.seq, at}, l.time)
 	}
 	j.add(w.t, l.body, w.t.cfg.MaxLineBytes, w.now)
 	if l.partial {
@@ -596,38 +598,55 @@ var newline = []byte{'\n'}
 
 // emit encodes one record; at is as in record.
 func (w *worker) emit(ctx context.Context, c *chain, f *file, at int64, time uint64, s stream, body []byte, cut bool) error {
-	p, t := c.profile, w.t
-	if limit := t.cfg.Containers.RateLimit; limit.RecordsPerSecond > 0 && c.headers && !c.limit.take(limit, w.now) {
-		t.stats.limited.Add(1)
+	p := c.profile
+	if p.limited && !c.limit.take(w.t.cfg.Containers.RateLimit, w.now) {
+		w.t.stats.limited.Add(1)
 		return nil
 	}
-	if len(body) > t.cfg.MaxLineBytes {
-		body, cut = body[:t.cfg.MaxLineBytes], true
+	if limit := w.t.cfg.MaxLineBytes; len(body) > limit {
+		body, cut = body[:limit], true
 	}
 	attrs := p.attrs[s]
 	if cut {
-		t.stats.truncated.Add(1)
+		w.t.stats.truncated.Add(1)
 		attrs, body = p.cut[s], cutAtRune(body)
 	}
 	if !utf8.Valid(body) {
 		w.repaired = otlp.AppendValidUTF8(w.repaired[:0], body)
 		body = w.repaired
 	}
-	r := otlp.LogRecord{Time: time, Observed: w.observed, Body: body, Attrs: attrs}
-	need := otlp.LogRecordLen(len(body), len(attrs))
-	if p.body != bodyOff && w.body.parse(&r, p.body, p.structured) {
-		t.stats.parsed.Add(1)
-		need = r.Len()
+	if p.body != bodyOff {
+		return w.emitParsed(ctx, c, f, at, time, body, attrs)
 	}
-	if w.slab == nil || cap(w.slab.Buf)-len(w.slab.Buf) < need || w.records >= maxChunkRecords {
-		if err := w.room(ctx, c, f, at, need); err != nil {
-			return err
-		}
-		r.Observed = w.observed
+	if err := w.reserve(ctx, c, f, at, otlp.LogRecordLen(len(body), len(attrs))); err != nil {
+		return err
+	}
+	w.slab.Buf = otlp.AppendLogRecord(w.slab.Buf, &otlp.LogRecord{Time: time, Observed: w.observed, Body: body, Attrs: attrs})
+	w.records++
+	return nil
+}
+
+// emitParsed is the rest of emit for a log whose bodies are looked into.
+func (w *worker) emitParsed(ctx context.Context, c *chain, f *file, at int64, time uint64, body, attrs []byte) error {
+	r := otlp.LogRecord{Time: time, Body: body, Attrs: attrs}
+	if w.body.parse(&r, c.profile.body, c.profile.structured) {
+		w.t.stats.parsed.Add(1)
+	}
+	r.Observed = w.observed
+	if err := w.reserve(ctx, c, f, at, r.Len()); err != nil {
+		return err
 	}
 	w.slab.Buf = otlp.AppendLogRecord(w.slab.Buf, &r)
 	w.records++
 	return nil
+}
+
+// reserve makes room for need bytes in the open chunk.
+func (w *worker) reserve(ctx context.Context, c *chain, f *file, at int64, need int) error {
+	if w.slab != nil && cap(w.slab.Buf)-len(w.slab.Buf) >= need && w.records < maxChunkRecords {
+		return nil
+	}
+	return w.room(ctx, c, f, at, need)
 }
 
 // room closes the open chunk and, when the slab is full, gets another. It waits while the
