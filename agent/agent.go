@@ -24,6 +24,7 @@ import (
 	"stint/export"
 	"stint/export/otlp"
 	"stint/scrape"
+	"stint/scrape/dedup"
 	"stint/scrape/host"
 	"stint/scrape/kubelet"
 	"stint/tail"
@@ -167,9 +168,10 @@ func (a *Agent) newJournal(offsets string) error {
 // newGrid makes the scraping of what some pipeline takes.
 func (a *Agent) newGrid() (*scrape.Grid, error) {
 	log := a.log.With("part", "scrape")
+	overlap := dedup.New(a.cfg.Scrape.Dedup, a.reg)
 	var sources []scrape.Source
 	if a.export.Wants(otlp.Metrics, "host") && a.cfg.Scrape.Host.Enabled {
-		sources = append(sources, host.New(a.cfg.Scrape.Host, a.cfg.Scrape.RootPath, a.cfg.KubernetesNode, a.version, log))
+		sources = append(sources, host.New(a.cfg.Scrape.Host, a.cfg.Scrape.RootPath, a.cfg.KubernetesNode, a.version, overlap, a.cfg.Scrape.Interval, log))
 	}
 	if a.export.Wants(otlp.Metrics, "self") {
 		sources = append(sources, newSelf(a.reg, a.cfg.NodeName, a.resource(), a.version, a.started))

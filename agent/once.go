@@ -23,7 +23,7 @@ import (
 // Once scrapes everything a single time and prints it: "text", a line a point, or "otlp-json",
 // one ExportMetricsServiceRequest. What could be read is printed also when something could not.
 func Once(ctx context.Context, cfg *Config, version, format string, w io.Writer, log *slog.Logger) error {
-	sources := []scrape.Source{host.New(cfg.Scrape.Host, cfg.Scrape.RootPath, cfg.KubernetesNode, version, log)}
+	sources := []scrape.Source{host.New(cfg.Scrape.Host, cfg.Scrape.RootPath, cfg.KubernetesNode, version, nil, cfg.Scrape.Interval, log)}
 	grid, err := scrape.New(cfg.Scrape, sources, otlp.NewPool(maxMetricPool, nil), nil, log, prometheus.NewRegistry())
 	if err != nil {
 		return err

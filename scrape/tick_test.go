@@ -23,7 +23,7 @@ func ticker(t testing.TB) (tick func(), chunks *[]int, stop func()) {
 		*chunks = append(*chunks, len(c.Data))
 		c.Settle(otlp.Delivered)
 	}
-	g, err := New(cfg, []Source{host.New(cfg.Host, cfg.RootPath, "node", "1", log)}, otlp.NewPool(64<<20, nil), emit, log, prometheus.NewRegistry())
+	g, err := New(cfg, []Source{host.New(cfg.Host, cfg.RootPath, "node", "1", nil, 0, log)}, otlp.NewPool(64<<20, nil), emit, log, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package host
 
-import "stint/export/otlp"
+import (
+	"stint/export/otlp"
+	"stint/scrape/series"
+)
 
 const (
 	cpuTime = iota
@@ -9,7 +12,7 @@ const (
 	cpuInterrupts
 )
 
-var cpuMetrics = []Metric{
+var cpuMetrics = []series.Metric{
 	cpuTime: {
 		Metric: otlp.Metric{Name: "system.cpu.time", Unit: "s", Instrument: otlp.Counter, Double: true,
 			Description: "Time that CPUs spent in each mode; user and nice contain the time of guests."},
@@ -60,7 +63,7 @@ type cpuClock struct {
 }
 
 func newCPU(h *Host, cfg *Config) scraper {
-	c := &cpu{h: h, total: cpuClock{attrs: names("cpu.mode", cpuModes...)}}
+	c := &cpu{h: h, total: cpuClock{attrs: series.Names("cpu.mode", cpuModes...)}}
 	if cfg.CPU.PerCPU {
 		c.cpus = map[int]*cpuClock{}
 	}
@@ -69,7 +72,7 @@ func newCPU(h *Host, cfg *Config) scraper {
 
 func (c *cpu) close() {}
 
-func (c *cpu) scrape(p *points, now uint64) error {
+func (c *cpu) scrape(p *series.Points, now uint64) error {
 	c.h.stat.mu.Lock()
 	defer c.h.stat.mu.Unlock()
 	s, err := c.h.stat.read(now)
@@ -85,7 +88,7 @@ func (c *cpu) scrape(p *points, now uint64) error {
 			if clock == nil {
 				clock = &cpuClock{}
 				for _, mode := range cpuModes {
-					clock.attrs = append(clock.attrs, attributes(otlp.Attr("cpu.mode", mode),
+					clock.attrs = append(clock.attrs, series.Attributes(otlp.Attr("cpu.mode", mode),
 						otlp.KeyValue{Key: "cpu.logical_number", Value: otlp.Int(int64(l.id))}))
 				}
 				c.cpus[l.id] = clock
@@ -97,26 +100,26 @@ func (c *cpu) scrape(p *points, now uint64) error {
 		}
 	}
 	c.prev = now
-	p.int(cpuLogicalCount, nil, uint64(s.online))
+	p.Int(cpuLogicalCount, nil, uint64(s.online))
 	if s.has&hasCtxt != 0 {
-		p.int(cpuContextSwitches, nil, s.ctxt)
+		p.Int(cpuContextSwitches, nil, s.ctxt)
 	}
 	if s.has&hasIntr != 0 {
-		p.int(cpuInterrupts, nil, s.intr)
+		p.Int(cpuInterrupts, nil, s.intr)
 	}
 	return nil
 }
 
 // points adds the times of a line, none lower than it was.
-func (c *cpuClock) points(p *points, l *cpuLine) {
-	machine := p.start
+func (c *cpuClock) points(p *series.Points, l *cpuLine) {
+	machine := p.Start
 	if c.start != 0 {
-		p.start = c.start
+		p.Start = c.start
 	}
 	c.last.n = l.n
 	for i := range min(l.n, len(cpuModes)) {
 		c.last.ticks[i] = max(c.last.ticks[i], l.ticks[i])
-		p.float(cpuTime, c.attrs[i], float64(c.last.ticks[i])/userHZ)
+		p.Float(cpuTime, c.attrs[i], float64(c.last.ticks[i])/userHZ)
 	}
-	p.start = machine
+	p.Start = machine
 }

@@ -3,10 +3,13 @@ package host
 import (
 	"bytes"
 	"math"
+	"os"
 	"strings"
 	"time"
 
 	"stint/export/otlp"
+	"stint/scrape/kernel"
+	"stint/scrape/series"
 )
 
 const (
@@ -28,7 +31,7 @@ const (
 	diskDirection = diskDevice + "; disk.io.direction=read|write"
 )
 
-var diskMetrics = []Metric{
+var diskMetrics = []series.Metric{
 	diskIO: {
 		Metric: otlp.Metric{Name: "system.disk.io", Unit: "By", Instrument: otlp.Counter,
 			Description: "Bytes read from and written to the device."},
@@ -107,7 +110,7 @@ const diskRefresh = uint64(time.Minute)
 type disk struct {
 	h       *Host
 	cfg     Disk
-	stats   file
+	stats   kernel.File
 	devices table[blockDevice]
 	prev    uint64 // time of the last scrape
 	small   []byte // for reading attributes in /sys
@@ -130,17 +133,17 @@ type blockDevice struct {
 }
 
 func newDisk(h *Host, cfg *Config) scraper {
-	return &disk{h: h, cfg: cfg.Disk, stats: newFile(h.proc + "/diskstats"), small: make([]byte, 64)}
+	return &disk{h: h, cfg: cfg.Disk, stats: kernel.NewFile(h.proc + "/diskstats"), small: make([]byte, 64)}
 }
 
-func (s *disk) close() { s.stats.close() }
+func (s *disk) close() { s.stats.Close() }
 
-func (s *disk) scrape(p *points, now uint64) error {
-	b, err := s.stats.read()
+func (s *disk) scrape(p *series.Points, now uint64) error {
+	b, err := s.stats.Read()
 	if err != nil {
 		return err
 	}
-	err = s.update(b, p.start, now)
+	err = s.update(b, p.Start, now)
 	s.points(p)
 	return err
 }
@@ -152,9 +155,9 @@ func (s *disk) update(b []byte, boot, now uint64) (err error) {
 	for len(b) > 0 {
 		var l []byte
 		var d diskstats
-		l, b = line(b)
+		l, b = kernel.Line(b)
 		if !d.parse(l) {
-			err = malformed("/proc/diskstats", l)
+			err = kernel.Malformed("/proc/diskstats", l)
 			continue
 		}
 		dev, fresh := s.devices.get(d.name)
@@ -198,10 +201,16 @@ func (s *disk) appear(dev *blockDevice, name string, stats []byte) {
 		}
 	}
 	device := otlp.Attr("system.device", name)
-	dev.attrs = attributes(device)
-	dev.read = attributes(device, otlp.Attr("disk.io.direction", "read"))
-	dev.write = attributes(device, otlp.Attr("disk.io.direction", "write"))
-	dev.sizePath = cstring(dir + "/size")
+	dev.attrs = series.Attributes(device)
+	dev.read = series.Attributes(device, otlp.Attr("disk.io.direction", "read"))
+	dev.write = series.Attributes(device, otlp.Attr("disk.io.direction", "write"))
+	dev.sizePath = kernel.CString(dir + "/size")
+}
+
+// exists tells whether something lies at path.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // looksLikePartition tells, where there is no /sys, whether another device of /proc/diskstats
@@ -210,7 +219,7 @@ func looksLikePartition(name, stats []byte) bool {
 	for len(stats) > 0 {
 		var l []byte
 		var d diskstats
-		l, stats = line(stats)
+		l, stats = kernel.Line(stats)
 		if !d.parse(l) {
 			continue
 		}
@@ -264,65 +273,65 @@ func isMS(column int) bool {
 
 // measure reads the size of a device.
 func (s *disk) measure(dev *blockDevice) {
-	b, errno := readSmall(dev.sizePath, s.small)
-	sectors, _, ok := number(b)
+	b, errno := kernel.ReadSmall(dev.sizePath, s.small)
+	sectors, _, ok := kernel.Number(b)
 	if dev.sized = errno == 0 && ok; dev.sized {
 		dev.size = sectors * sectorSize
 	}
 }
 
-func (s *disk) points(p *points) {
-	boot := p.start
+func (s *disk) points(p *series.Points) {
+	boot := p.Start
 	for metric := range diskMetrics {
 		for _, dev := range s.devices.list {
 			if dev.skip {
 				continue
 			}
-			p.start = dev.start
+			p.Start = dev.start
 			dev.point(p, metric)
 		}
 	}
-	p.start = boot
+	p.Start = boot
 }
 
 // point adds the device's points of a metric.
-func (dev *blockDevice) point(p *points, metric int) {
+func (dev *blockDevice) point(p *series.Points, metric int) {
 	v := func(column int) uint64 { return dev.raw[column] + dev.high[column] }
 	seconds := func(column int) float64 { return float64(v(column)) / 1000 }
 	switch metric {
 	case diskIO:
-		p.int(metric, dev.read, v(dsReadSectors)*sectorSize)
-		p.int(metric, dev.write, v(dsWriteSectors)*sectorSize)
+		p.Int(metric, dev.read, v(dsReadSectors)*sectorSize)
+		p.Int(metric, dev.write, v(dsWriteSectors)*sectorSize)
 	case diskOperations:
-		p.int(metric, dev.read, v(dsReads))
-		p.int(metric, dev.write, v(dsWrites))
+		p.Int(metric, dev.read, v(dsReads))
+		p.Int(metric, dev.write, v(dsWrites))
 	case diskIOTime:
-		p.float(metric, dev.attrs, seconds(dsIOMS))
+		p.Float(metric, dev.attrs, seconds(dsIOMS))
 	case diskOperationTime:
-		p.float(metric, dev.read, seconds(dsReadMS))
-		p.float(metric, dev.write, seconds(dsWriteMS))
+		p.Float(metric, dev.read, seconds(dsReadMS))
+		p.Float(metric, dev.write, seconds(dsWriteMS))
 	case diskMerged:
-		p.int(metric, dev.read, v(dsReadsMerged))
-		p.int(metric, dev.write, v(dsWritesMerged))
+		p.Int(metric, dev.read, v(dsReadsMerged))
+		p.Int(metric, dev.write, v(dsWritesMerged))
 	case diskLimit:
 		if dev.sized {
-			p.int(metric, dev.attrs, dev.size)
+			p.Int(metric, dev.attrs, dev.size)
 		}
 	case diskPending:
-		p.int(metric, dev.attrs, v(dsInFlight))
+		p.Int(metric, dev.attrs, v(dsInFlight))
 	case diskWeightedTime:
-		p.float(metric, dev.attrs, seconds(dsWeightedMS))
+		p.Float(metric, dev.attrs, seconds(dsWeightedMS))
 	case diskDiscards:
 		if dev.ever.discards {
-			p.int(metric, dev.attrs, v(dsDiscards))
+			p.Int(metric, dev.attrs, v(dsDiscards))
 		}
 	case diskDiscardIO:
 		if dev.ever.discards {
-			p.int(metric, dev.attrs, v(dsDiscardSectors)*sectorSize)
+			p.Int(metric, dev.attrs, v(dsDiscardSectors)*sectorSize)
 		}
 	case diskFlushes:
 		if dev.ever.flushes {
-			p.int(metric, dev.attrs, v(dsFlushes))
+			p.Int(metric, dev.attrs, v(dsFlushes))
 		}
 	}
 }

@@ -1,5 +1,7 @@
 package host
 
+import "stint/scrape/kernel"
+
 // Columns of /proc/diskstats behind the device name (Documentation/admin-guide/iostats.rst).
 // Columns from dsDiscards on came with kernel 4.18, from dsFlushes on with 5.5.
 const (
@@ -34,10 +36,10 @@ type diskstats struct {
 }
 
 func (d *diskstats) parse(l []byte) bool {
-	_, rest := field(l) // major
-	_, rest = field(rest)
-	d.name, rest = field(rest)
+	_, rest := kernel.Field(l) // major
+	_, rest = kernel.Field(rest)
+	d.name, rest = kernel.Field(rest)
 	d.v = [dsColumns]uint64{}
-	d.n = numbers(rest, d.v[:])
+	d.n = kernel.Numbers(rest, d.v[:])
 	return len(d.name) > 0 && d.n > dsWeightedMS
 }

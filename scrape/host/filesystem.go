@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stint/export/otlp"
+	"stint/scrape/kernel"
+	"stint/scrape/series"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 
 const filesystemDevice = "system.device=<source>; system.filesystem.type; system.filesystem.mode=rw|ro; system.filesystem.mountpoint=<host path>"
 
-var filesystemMetrics = []Metric{
+var filesystemMetrics = []series.Metric{
 	filesystemUsage: {
 		Metric: otlp.Metric{Name: "system.filesystem.usage", Unit: "By", Instrument: otlp.UpDown,
 			Description: "Space of the file system by state; reserved is free to root only."},
@@ -119,13 +121,13 @@ func newFilesystem(h *Host, cfg *Config) scraper {
 	f.grace.Stop()
 	f.mounts.proc, f.mounts.noProc = procfs.NewFS(h.proc)
 	f.mounts.pid, _ = strconv.Atoi(h.pid)
-	f.mounts.file = newFile(h.proc + "/" + h.pid + "/mountinfo")
+	f.mounts.file = kernel.NewFile(h.proc + "/" + h.pid + "/mountinfo")
 	return f
 }
 
-func (f *filesystem) close() { f.mounts.file.close() }
+func (f *filesystem) close() { f.mounts.file.Close() }
 
-func (f *filesystem) scrape(p *points, now uint64) error {
+func (f *filesystem) scrape(p *series.Points, now uint64) error {
 	var errs []error
 	if f.mounts.changed(now) {
 		all, err := f.mounts.read(now)
@@ -169,7 +171,7 @@ func (f *filesystem) update(all []mountinfo) {
 
 func (f *filesystem) newMount(info mountinfo) *mount {
 	m := &mount{mountinfo: info, path: f.h.root + info.mountPoint}
-	m.cpath = cstring(m.path)
+	m.cpath = kernel.CString(m.path)
 	if info.remote() {
 		m.class = 1
 	}
@@ -194,11 +196,11 @@ func (f *filesystem) newMount(info mountinfo) *mount {
 		otlp.Attr("system.filesystem.type", info.fstype),
 		otlp.Attr("system.filesystem.mountpoint", info.mountPoint),
 	}
-	m.attrs.up = attributes(kvs...)
+	m.attrs.up = series.Attributes(kvs...)
 	kvs = append(kvs, otlp.Attr("system.filesystem.mode", mode))
-	m.attrs.all = attributes(kvs...)
+	m.attrs.all = series.Attributes(kvs...)
 	state := func(s string) []byte {
-		return attributes(append([]otlp.KeyValue{otlp.Attr("system.filesystem.state", s)}, kvs...)...)
+		return series.Attributes(append([]otlp.KeyValue{otlp.Attr("system.filesystem.state", s)}, kvs...)...)
 	}
 	m.attrs.used, m.attrs.free, m.attrs.reserved = state("used"), state("free"), state("reserved")
 	return m
@@ -329,15 +331,15 @@ var (
 	errRefused = fmt.Errorf("not asked, %d file systems hang", maxStuck)
 )
 
-func (f *filesystem) points(p *points) {
+func (f *filesystem) points(p *series.Points) {
 	for metric := range filesystemMetrics {
 		for _, m := range f.list {
 			up := m.fresh && m.fault == nil
 			switch {
 			case metric == filesystemUp && up:
-				p.int(metric, m.attrs.up, 1)
+				p.Int(metric, m.attrs.up, 1)
 			case metric == filesystemUp && m.down():
-				p.int(metric, m.attrs.up, 0)
+				p.Int(metric, m.attrs.up, 0)
 			case up:
 				m.points(p, metric)
 			}
@@ -347,7 +349,7 @@ func (f *filesystem) points(p *points) {
 
 // points adds the mount's points of a metric. The unit of blocks is f_frsize; f_bsize, which
 // others take, is a hint for reads and differs on some FUSE and NFS.
-func (m *mount) points(p *points, metric int) {
+func (m *mount) points(p *series.Points, metric int) {
 	s := &m.answer
 	unit := uint64(s.Frsize)
 	if unit == 0 {
@@ -360,14 +362,14 @@ func (m *mount) points(p *points, metric int) {
 	}
 	switch {
 	case metric == filesystemUsage && s.Blocks > 0:
-		p.int(metric, m.attrs.used, (s.Blocks-free)*unit)
-		p.int(metric, m.attrs.free, available*unit)
-		p.int(metric, m.attrs.reserved, (free-available)*unit)
+		p.Int(metric, m.attrs.used, (s.Blocks-free)*unit)
+		p.Int(metric, m.attrs.free, available*unit)
+		p.Int(metric, m.attrs.reserved, (free-available)*unit)
 	case metric == filesystemLimit && s.Blocks > 0:
-		p.int(metric, m.attrs.all, s.Blocks*unit)
+		p.Int(metric, m.attrs.all, s.Blocks*unit)
 	case metric == filesystemInodes && s.Files > 0:
 		inodes := min(s.Ffree, s.Files)
-		p.int(metric, m.attrs.used, s.Files-inodes)
-		p.int(metric, m.attrs.free, inodes)
+		p.Int(metric, m.attrs.used, s.Files-inodes)
+		p.Int(metric, m.attrs.free, inodes)
 	}
 }

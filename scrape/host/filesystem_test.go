@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stint/export/otlp"
+	"stint/scrape/series"
 )
 
 // mounted makes a host with the given lines of mountinfo whose statfs is ask. It must be called
@@ -302,13 +305,13 @@ func inNamespace(t *testing.T) bool {
 }
 
 // newMounts is the scraper alone, over the mounts of this process.
-func newMounts(t *testing.T) (*filesystem, *points) {
+func newMounts(t *testing.T) (*filesystem, *series.Points) {
 	h := &Host{proc: "/proc", pid: "self", log: slog.New(slog.DiscardHandler)}
 	cfg := Defaults()
 	cfg.Filesystem.Remote = true
 	f := newFilesystem(h, &cfg).(*filesystem)
 	t.Cleanup(f.close)
-	return f, &points{table: filesystemMetrics}
+	return f, &series.Points{Table: filesystemMetrics}
 }
 
 // The list of mounts is read again when the kernel says so (POLLPRI), and only then.
@@ -319,7 +322,7 @@ func TestMountsChange(t *testing.T) {
 	f, p := newMounts(t)
 	here := t.TempDir()
 	scrape := func() (listed bool) {
-		p.begin(1)
+		p.Begin(1)
 		f.scrape(p, tick)
 		return slices.ContainsFunc(f.list, func(m *mount) bool { return m.mountPoint == here })
 	}
@@ -359,13 +362,16 @@ func TestFUSEHangs(t *testing.T) {
 	f, p := newMounts(t)
 	var m *mount
 	scrape := func() (up string, err error) {
-		p.begin(1)
+		p.Begin(1)
 		err = f.scrape(p, tick)
 		m = f.list[slices.IndexFunc(f.list, func(m *mount) bool { return m.mountPoint == here })]
 		up = "no point"
-		for _, q := range p.got {
-			if q.metric == filesystemUp && len(q.attrs) > 0 && &q.attrs[0] == &m.attrs.up[0] {
-				up = fmt.Sprint(q.bits)
+		rm := decode(t, otlp.NewGroup(nil, "", "", ""), p.Commit(tick).Bytes())
+		for _, metric := range rm.ScopeMetrics[0].Metrics {
+			for _, q := range pointsOf(metric) {
+				if metric.Name == filesystemMetrics[filesystemUp].Name && strings.Contains(attrText(q.Attributes), "mountpoint="+here) {
+					up = valueText(q)
+				}
 			}
 		}
 		return up, err

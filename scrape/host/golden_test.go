@@ -156,7 +156,7 @@ func (f *found) text() string {
 // say which they are by their number of used blocks.
 func newTestHost(t testing.TB, cfg Config, root string) *Host {
 	t.Helper()
-	h := New(cfg, root, "node-1", "1.2.3", slog.New(slog.DiscardHandler))
+	h := New(cfg, root, "node-1", "1.2.3", nil, 0, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { h.Close() })
 	if f := scraperOf[*filesystem](h); f != nil {
 		f.statfs = func(m *mount) error {

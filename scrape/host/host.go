@@ -14,9 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"stint/export/otlp"
+	"stint/scrape/dedup"
+	"stint/scrape/kernel"
+	"stint/scrape/series"
 )
 
 // Host is the source of this machine's metrics.
@@ -32,6 +33,7 @@ type Host struct {
 	log             *slog.Logger
 	group           *otlp.Group
 	parts           []part
+	claims          map[string]*dedup.Claim // by metric, of those that the kubelet has, too
 
 	// boot is when the machine started (ns since 1970), the start time of its counters; 0
 	// until /proc/stat could be read. It is frozen: btime moves when the clock is set.
@@ -47,20 +49,20 @@ type Host struct {
 type part struct {
 	name string
 	scraper
-	points points
+	points series.Points
 }
 
 // scraper reads one group of metrics into p; now is the time of the tick in ns since 1970.
 // The points are good also when there is an error.
 type scraper interface {
-	scrape(p *points, now uint64) error
+	scrape(p *series.Points, now uint64) error
 	close()
 }
 
 // scrapers are the groups of metrics, in the order of the documentation.
 var scrapers = []struct {
 	name    string
-	table   []Metric
+	table   []series.Metric
 	enabled func(*Config) bool
 	new     func(*Host, *Config) scraper
 }{
@@ -77,7 +79,8 @@ var scrapers = []struct {
 
 // New makes the source of the machine whose root directory is rootPath. nodeName is its name
 // in Kubernetes, or empty; version is the agent's. Files are opened with the first scrape.
-func New(cfg Config, rootPath, nodeName, version string, log *slog.Logger) *Host {
+// Where another source may know the same, overlap says whose figures are sent; nil: the host's.
+func New(cfg Config, rootPath, nodeName, version string, overlap *dedup.Table, interval time.Duration, log *slog.Logger) *Host {
 	root := filepath.Clean(rootPath)
 	if root == "/" {
 		root = ""
@@ -85,24 +88,39 @@ func New(cfg Config, rootPath, nodeName, version string, log *slog.Logger) *Host
 	h := &Host{root: root, proc: root + "/proc", sys: root + "/sys", log: log}
 	h.pid = h.findPID()
 	h.group = otlp.NewGroup(resource(root, nodeName), otlp.SchemaURL, "stint/scrape/host", version)
-	h.stat = shared[stat]{file: newFile(h.proc + "/stat"), parse: parseStat, val: stat{perCPU: cfg.CPU.PerCPU}}
-	h.loadavg = shared[loadavg]{file: newFile(h.proc + "/loadavg"), parse: parseLoadavg}
-	h.vmstat = shared[vmstat]{file: newFile(h.proc + "/vmstat"), parse: parseVmstat}
+	h.stat = shared[stat]{file: kernel.NewFile(h.proc + "/stat"), parse: parseStat, val: stat{perCPU: cfg.CPU.PerCPU}}
+	h.loadavg = shared[loadavg]{file: kernel.NewFile(h.proc + "/loadavg"), parse: parseLoadavg}
+	h.vmstat = shared[vmstat]{file: kernel.NewFile(h.proc + "/vmstat"), parse: parseVmstat}
 	if cfg.Enabled {
 		for _, s := range scrapers {
 			if s.enabled(&cfg) {
-				h.parts = append(h.parts, part{name: s.name, scraper: s.new(h, &cfg), points: points{table: s.table}})
+				h.parts = append(h.parts, part{name: s.name, scraper: s.new(h, &cfg), points: series.Points{Table: s.table}})
+				h.claim(s.table, overlap, interval)
 			}
 		}
 	}
 	return h
 }
 
+// claim says which quantities of a table are the host's to tell.
+func (h *Host) claim(table []series.Metric, overlap *dedup.Table, interval time.Duration) {
+	for _, m := range table {
+		if overlap == nil || !dedup.HasTwin(m.Name) {
+			continue
+		}
+		if h.claims == nil {
+			h.claims = map[string]*dedup.Claim{}
+		}
+		h.claims[m.Name] = overlap.Claim("host", interval, dedup.Key{Kind: dedup.Node, Concept: m.Name}, m.Instrument == otlp.Counter)
+	}
+}
+
 // findPID says whose /proc directory shows the host's namespaces.
 func (h *Host) findPID() string {
-	fd, errno := openat(cstring(h.proc + "/1/mountinfo"))
+	mountinfo := kernel.NewFile(h.proc + "/1/mountinfo")
+	errno := mountinfo.Open()
 	if errno == 0 {
-		unix.Close(fd)
+		mountinfo.Close()
 		return "1"
 	}
 	if h.root == "" {
@@ -129,10 +147,23 @@ func (h *Host) Scrapers() []string {
 func (h *Host) Scrape(_ context.Context, i int, at time.Time, hand func(*otlp.Group, []byte, int)) error {
 	p := &h.parts[i]
 	now := uint64(at.UnixNano())
-	p.points.begin(h.boottime(now))
+	p.points.Begin(h.boottime(now))
 	err := p.scrape(&p.points, now)
-	if s := p.points.commit(now); s.Len() > 0 {
-		hand(h.group, s.Bytes(), s.Len())
+	s := p.points.Commit(now)
+	start, n := 0, 0 // of what is handed over together
+	for _, run := range p.points.Runs() {
+		data := s.Bytes()[run.Start:run.End]
+		if c := h.claims[p.points.Table[run.Metric].Name]; c == nil || c.Judge(at, now, data, run.Points) == dedup.Pass {
+			n += run.Points
+			continue
+		}
+		if n > 0 {
+			hand(h.group, s.Bytes()[start:run.Start], n)
+		}
+		start, n = run.End, 0
+	}
+	if n > 0 {
+		hand(h.group, s.Bytes()[start:], n)
 	}
 	return err
 }
@@ -165,7 +196,7 @@ func (h *Host) boottime(now uint64) uint64 {
 // it, the others see the same values.
 type shared[T any] struct {
 	mu    sync.Mutex // guards everything below; held while values are read or taken
-	file  file
+	file  kernel.File
 	parse func(*T, []byte) error
 	tick  uint64
 	val   T
@@ -177,7 +208,7 @@ type shared[T any] struct {
 func (s *shared[T]) read(tick uint64) (*T, error) {
 	if s.tick != tick {
 		s.tick, s.err = tick, errPanicked
-		b, err := s.file.read()
+		b, err := s.file.Read()
 		if err == nil {
 			err = s.parse(&s.val, b)
 		}
@@ -189,6 +220,6 @@ func (s *shared[T]) read(tick uint64) (*T, error) {
 func (s *shared[T]) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.file.close()
+	s.file.Close()
 	s.tick = 0
 }

@@ -114,7 +114,7 @@ func TestLive(t *testing.T) {
 			t.Skipf("not a Linux machine as others are: %v", err)
 		}
 	}
-	h := New(Defaults(), "/", "", "", slog.New(slog.DiscardHandler))
+	h := New(Defaults(), "/", "", "", nil, 0, slog.New(slog.DiscardHandler))
 	defer h.Close()
 	scrapeAll(t, h, uint64(time.Now().UnixNano())) // files are open, series encoded: the second is the usual one
 	before := readLive(t)
@@ -179,7 +179,7 @@ func TestLiveBoot(t *testing.T) {
 // has more of everything, over all refreshes of slow files.
 func TestScrapeAllocatesNothing(t *testing.T) {
 	for name, h := range map[string]*Host{
-		"this machine": New(Defaults(), "/", "", "", slog.New(slog.DiscardHandler)),
+		"this machine": New(Defaults(), "/", "", "", nil, 0, slog.New(slog.DiscardHandler)),
 		"server":       newTestHost(t, Defaults(), "testdata/server"),
 	} {
 		t.Run(name, func(t *testing.T) {

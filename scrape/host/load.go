@@ -1,6 +1,9 @@
 package host
 
-import "stint/export/otlp"
+import (
+	"stint/export/otlp"
+	"stint/scrape/series"
+)
 
 const (
 	load1m = iota
@@ -8,7 +11,7 @@ const (
 	load15m
 )
 
-var loadMetrics = []Metric{
+var loadMetrics = []series.Metric{
 	load1m: {
 		Metric: otlp.Metric{Name: "system.cpu.load_average.1m", Unit: "{thread}", Instrument: otlp.Gauge, Double: true,
 			Description: "Threads that run, wait for a CPU or wait for a disk, average over one minute."},
@@ -33,7 +36,7 @@ func newLoad(h *Host, _ *Config) scraper { return &load{h} }
 
 func (l *load) close() {}
 
-func (l *load) scrape(p *points, now uint64) error {
+func (l *load) scrape(p *series.Points, now uint64) error {
 	l.h.loadavg.mu.Lock()
 	defer l.h.loadavg.mu.Unlock()
 	a, err := l.h.loadavg.read(now)
@@ -41,7 +44,7 @@ func (l *load) scrape(p *points, now uint64) error {
 		return err
 	}
 	for i, v := range a.load {
-		p.float(load1m+i, nil, v)
+		p.Float(load1m+i, nil, v)
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package host
 
-import "bytes"
+import (
+	"bytes"
+
+	"stint/scrape/kernel"
+)
 
 // loadavg is /proc/loadavg, as in "0.10 0.34 0.17 4/87 9474".
 type loadavg struct {
@@ -11,14 +15,14 @@ type loadavg struct {
 func parseLoadavg(a *loadavg, b []byte) error {
 	rest, ok := b, true
 	for i := range a.load {
-		if a.load[i], rest, ok = decimal(rest); !ok {
-			return malformed("/proc/loadavg", b)
+		if a.load[i], rest, ok = kernel.Decimal(rest); !ok {
+			return kernel.Malformed("/proc/loadavg", b)
 		}
 	}
-	word, _ := field(rest)
+	word, _ := kernel.Field(rest)
 	_, threads, _ := bytes.Cut(word, []byte("/"))
-	if a.threads, _, ok = number(threads); !ok {
-		return malformed("/proc/loadavg", b)
+	if a.threads, _, ok = kernel.Number(threads); !ok {
+		return kernel.Malformed("/proc/loadavg", b)
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package host
 
-import "errors"
+import (
+	"errors"
+
+	"stint/scrape/kernel"
+)
 
 var errNoMemTotal = errors.New("/proc/meminfo: no MemTotal")
 
@@ -58,16 +62,16 @@ func parseMeminfo(m *meminfo, b []byte) error {
 	m.has = [memFields]bool{}
 	for len(b) > 0 {
 		var l []byte
-		l, b = line(b)
-		word, rest := field(l)
+		l, b = kernel.Line(b)
+		word, rest := kernel.Field(l)
 		i, ok := meminfoIndex[string(word)]
 		if !ok {
 			continue
 		}
-		v, rest, ok := number(rest)
-		unit, _ := field(rest)
+		v, rest, ok := kernel.Number(rest)
+		unit, _ := kernel.Field(rest)
 		if !ok || v > 1<<53 { // 2^53 KiB are more than any machine has
-			return malformed("/proc/meminfo", l)
+			return kernel.Malformed("/proc/meminfo", l)
 		}
 		if string(unit) == "kB" {
 			v *= 1024

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"stint/export/otlp"
+	"stint/scrape/kernel"
+	"stint/scrape/series"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 	memoryOOMKills
 )
 
-var memoryMetrics = []Metric{
+var memoryMetrics = []series.Metric{
 	memoryUsage: {
 		Metric: otlp.Metric{Name: "system.memory.usage", Unit: "By", Instrument: otlp.UpDown,
 			Description: "Memory by state. used is what is not available to programs (MemTotal - MemAvailable), so the states overlap; cached is without reclaimable slab."},
@@ -120,7 +122,7 @@ var memoryMetrics = []Metric{
 // memory is the scraper of memory metrics.
 type memory struct {
 	h         *Host
-	meminfo   file
+	meminfo   kernel.File
 	m         meminfo
 	corrupted bool // HardwareCorrupted was not 0 once
 
@@ -130,21 +132,21 @@ type memory struct {
 }
 
 func newMemory(h *Host, _ *Config) scraper {
-	states := names("system.memory.state", "used", "free", "buffers", "cached")
-	slab := names("system.memory.linux.slab.state", "reclaimable", "unreclaimable")
-	huge := names("system.memory.linux.hugepages.state", "free", "used")
+	states := series.Names("system.memory.state", "used", "free", "buffers", "cached")
+	slab := series.Names("system.memory.linux.slab.state", "reclaimable", "unreclaimable")
+	huge := series.Names("system.memory.linux.hugepages.state", "free", "used")
 	return &memory{
-		h: h, meminfo: newFile(h.proc + "/meminfo"),
+		h: h, meminfo: kernel.NewFile(h.proc + "/meminfo"),
 		used: states[0], free: states[1], buffers: states[2], cached: states[3],
 		reclaimable: slab[0], unreclaimable: slab[1],
 		hugeFree: huge[0], hugeUsed: huge[1],
 	}
 }
 
-func (s *memory) close() { s.meminfo.close() }
+func (s *memory) close() { s.meminfo.Close() }
 
-func (s *memory) scrape(p *points, now uint64) error {
-	b, err := s.meminfo.read()
+func (s *memory) scrape(p *series.Points, now uint64) error {
+	b, err := s.meminfo.Read()
 	if err == nil {
 		err = parseMeminfo(&s.m, b)
 	}
@@ -154,16 +156,16 @@ func (s *memory) scrape(p *points, now uint64) error {
 	return errors.Join(err, s.fromVmstat(p, now))
 }
 
-func (s *memory) fromMeminfo(p *points) {
+func (s *memory) fromMeminfo(p *series.Points) {
 	m := &s.m
 	one := func(metric, field int, attrs []byte) {
 		if m.has[field] {
-			p.int(metric, attrs, m.v[field])
+			p.Int(metric, attrs, m.v[field])
 		}
 	}
 	// MemAvailable is an estimate and may exceed MemTotal in a container behind lxcfs.
 	if m.has[memTotal] && m.has[memAvailable] {
-		p.int(memoryUsage, s.used, m.v[memTotal]-min(m.v[memAvailable], m.v[memTotal]))
+		p.Int(memoryUsage, s.used, m.v[memTotal]-min(m.v[memAvailable], m.v[memTotal]))
 	}
 	one(memoryUsage, memFree, s.free)
 	one(memoryUsage, memBuffers, s.buffers)
@@ -179,8 +181,8 @@ func (s *memory) fromMeminfo(p *points) {
 		one(memoryHugepagesReserved, memHugepagesReserved, nil)
 		one(memoryHugepagesSurplus, memHugepagesSurplus, nil)
 		if m.has[memHugepagesFree] {
-			p.int(memoryHugepagesUsage, s.hugeFree, m.v[memHugepagesFree])
-			p.int(memoryHugepagesUsage, s.hugeUsed, m.v[memHugepagesTotal]-min(m.v[memHugepagesFree], m.v[memHugepagesTotal]))
+			p.Int(memoryHugepagesUsage, s.hugeFree, m.v[memHugepagesFree])
+			p.Int(memoryHugepagesUsage, s.hugeUsed, m.v[memHugepagesTotal]-min(m.v[memHugepagesFree], m.v[memHugepagesTotal]))
 		}
 	}
 	one(memoryDirty, memDirty, nil)
@@ -192,12 +194,12 @@ func (s *memory) fromMeminfo(p *points) {
 	}
 }
 
-func (s *memory) fromVmstat(p *points, now uint64) error {
+func (s *memory) fromVmstat(p *series.Points, now uint64) error {
 	s.h.vmstat.mu.Lock()
 	defer s.h.vmstat.mu.Unlock()
 	v, err := s.h.vmstat.read(now)
 	if err == nil && v.has[vmOOMKill] {
-		p.int(memoryOOMKills, nil, v.v[vmOOMKill])
+		p.Int(memoryOOMKills, nil, v.v[vmOOMKill])
 	}
 	return err
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
+
+	"stint/scrape/kernel"
 )
 
 // mountinfo is a line of /proc/<pid>/mountinfo.
@@ -26,7 +28,7 @@ type mountTable struct {
 	proc   procfs.FS
 	noProc error // why there is no proc
 	pid    int   // 0 = self
-	file   file
+	file   kernel.File
 	readAt uint64
 }
 
@@ -36,11 +38,11 @@ const mountsMaxAge = uint64(time.Minute)
 // changed tells whether the table has to be read. An ordinary file, as sandboxes have in
 // place of the kernel's, is known by being writable at any time, which mountinfo is not.
 func (t *mountTable) changed(now uint64) bool {
-	if t.file.fd < 0 {
-		t.file.open()
+	if t.file.FD() < 0 {
+		t.file.Open()
 		return true
 	}
-	fds := [1]unix.PollFd{{Fd: int32(t.file.fd), Events: unix.POLLPRI | unix.POLLOUT}}
+	fds := [1]unix.PollFd{{Fd: int32(t.file.FD()), Events: unix.POLLPRI | unix.POLLOUT}}
 	_, err := unix.Poll(fds[:], 0)
 	if fds[0].Revents&unix.POLLOUT != 0 {
 		return now-t.readAt >= mountsMaxAge || now < t.readAt
@@ -67,9 +69,9 @@ func (t *mountTable) read(now uint64) ([]mountinfo, error) {
 	for _, l := range lines {
 		all = append(all, mountinfo{
 			device:     l.MajorMinorVer,
-			root:       unescape(l.Root),
-			mountPoint: unescape(l.MountPoint),
-			source:     unescape(l.Source),
+			root:       kernel.Unescape(l.Root),
+			mountPoint: kernel.Unescape(l.MountPoint),
+			source:     kernel.Unescape(l.Source),
 			fstype:     l.FSType,
 			readOnly:   readOnly(l.Options) || readOnly(l.SuperOptions),
 		})

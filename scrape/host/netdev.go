@@ -1,6 +1,10 @@
 package host
 
-import "bytes"
+import (
+	"bytes"
+
+	"stint/scrape/kernel"
+)
 
 // Columns of /proc/net/dev.
 const (
@@ -28,6 +32,6 @@ func (d *netdev) parse(l []byte) (head, ok bool) {
 		return bytes.IndexByte(l, '|') >= 0, false
 	}
 	var left []byte
-	d.name, left = field(name)
-	return false, len(d.name) > 0 && len(left) == 0 && numbers(rest, d.v[:]) == ndColumns
+	d.name, left = kernel.Field(name)
+	return false, len(d.name) > 0 && len(left) == 0 && kernel.Numbers(rest, d.v[:]) == ndColumns
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"stint/export/otlp"
+	"stint/scrape/kernel"
+	"stint/scrape/series"
 )
 
 const (
@@ -29,7 +31,7 @@ const (
 	networkDirection = networkInterface + "; network.io.direction=receive|transmit"
 )
 
-var networkMetrics = []Metric{
+var networkMetrics = []series.Metric{
 	networkIO: {
 		Metric: otlp.Metric{Name: "system.network.io", Unit: "By", Instrument: otlp.Counter,
 			Description: "Bytes received and sent by the interface."},
@@ -109,7 +111,7 @@ type network struct {
 	h          *Host
 	cfg        Network
 	net        string // directory of the files of the network namespace
-	dev        file
+	dev        kernel.File
 	interfaces table[netInterface]
 	prev       uint64 // time of the last scrape of dev
 	small      []byte // for reading attributes in /sys
@@ -117,7 +119,7 @@ type network struct {
 	path       []byte
 
 	sockets                 sockets
-	conntrack, conntrackMax file
+	conntrack, conntrackMax kernel.File
 }
 
 // netInterface is what is known of an interface in /proc/net/dev.
@@ -140,26 +142,26 @@ func newNetwork(h *Host, cfg *Config) scraper {
 	net := h.proc + "/" + h.pid + "/net"
 	return &network{
 		h: h, cfg: cfg.Network, net: net,
-		dev:       newFile(net + "/dev"),
+		dev:       kernel.NewFile(net + "/dev"),
 		small:     make([]byte, 64),
 		sockets:   newSockets(net),
-		conntrack: newFile(net + "/stat/nf_conntrack"),
+		conntrack: kernel.NewFile(net + "/stat/nf_conntrack"),
 		// In /proc/sys/net the count is that of the reader's namespace, the maximum is the machine's.
-		conntrackMax: newFile(h.proc + "/sys/net/netfilter/nf_conntrack_max"),
+		conntrackMax: kernel.NewFile(h.proc + "/sys/net/netfilter/nf_conntrack_max"),
 	}
 }
 
 func (s *network) close() {
-	s.dev.close()
+	s.dev.Close()
 	s.sockets.close()
-	s.conntrack.close()
-	s.conntrackMax.close()
+	s.conntrack.Close()
+	s.conntrackMax.Close()
 }
 
-func (s *network) scrape(p *points, now uint64) error {
-	b, err := s.dev.read()
+func (s *network) scrape(p *series.Points, now uint64) error {
+	b, err := s.dev.Read()
 	if err == nil {
-		err = s.update(b, p.start, now)
+		err = s.update(b, p.Start, now)
 		s.points(p)
 	}
 	err2 := s.sockets.scrape(p)
@@ -172,12 +174,12 @@ func (s *network) update(b []byte, boot, now uint64) (err error) {
 	for len(b) > 0 {
 		var l []byte
 		var d netdev
-		l, b = line(b)
+		l, b = kernel.Line(b)
 		head, ok := d.parse(l)
 		if head {
 			continue
 		} else if !ok {
-			err = malformed("/proc/net/dev", l)
+			err = kernel.Malformed("/proc/net/dev", l)
 			continue
 		}
 		n, fresh := s.interfaces.get(d.name)
@@ -217,14 +219,14 @@ func (s *network) appear(n *netInterface, name string) {
 		return
 	}
 	ifname := otlp.Attr("network.interface.name", name)
-	n.attrs = attributes(ifname)
-	n.receive = attributes(ifname, otlp.Attr("network.io.direction", "receive"))
-	n.transmit = attributes(ifname, otlp.Attr("network.io.direction", "transmit"))
-	n.operstate, n.speed = cstring(dir+"/operstate"), cstring(dir+"/speed")
+	n.attrs = series.Attributes(ifname)
+	n.receive = series.Attributes(ifname, otlp.Attr("network.io.direction", "receive"))
+	n.transmit = series.Attributes(ifname, otlp.Attr("network.io.direction", "transmit"))
+	n.operstate, n.speed = kernel.CString(dir+"/operstate"), kernel.CString(dir+"/speed")
 	if exists(dir + "/bonding/slaves") {
-		n.bond.slaves = cstring(dir + "/bonding/slaves")
-		n.bond.attrs.configured = attributes(ifname, otlp.Attr("system.network.bond.member.state", "configured"))
-		n.bond.attrs.active = attributes(ifname, otlp.Attr("system.network.bond.member.state", "active"))
+		n.bond.slaves = kernel.CString(dir + "/bonding/slaves")
+		n.bond.attrs.configured = series.Attributes(ifname, otlp.Attr("system.network.bond.member.state", "configured"))
+		n.bond.attrs.active = series.Attributes(ifname, otlp.Attr("system.network.bond.member.state", "active"))
 	}
 }
 
@@ -271,15 +273,15 @@ func hasDefaultRoute(net, name string) bool {
 
 // ask reads the state and speed of an interface, and the members of a bond.
 func (s *network) ask(n *netInterface) {
-	b, errno := readSmall(n.operstate, s.small)
-	state, _ := field(b)
+	b, errno := kernel.ReadSmall(n.operstate, s.small)
+	state, _ := kernel.Field(b)
 	n.hasState, n.up = errno == 0, 0
 	if string(state) == "up" {
 		n.up = 1
 	}
-	b, errno = readSmall(n.speed, s.small) // EINVAL or -1: no link, or a virtual one
+	b, errno = kernel.ReadSmall(n.speed, s.small) // EINVAL or -1: no link, or a virtual one
 	n.bytesPerSecond = 0
-	if mbits, _, ok := number(b); errno == 0 && ok && mbits < math.MaxUint32 { // which is -1 on old kernels
+	if mbits, _, ok := kernel.Number(b); errno == 0 && ok && mbits < math.MaxUint32 { // which is -1 on old kernels
 		n.bytesPerSecond = mbits * 125000
 	}
 	if n.bond.slaves != nil {
@@ -287,24 +289,24 @@ func (s *network) ask(n *netInterface) {
 	}
 }
 
-func (s *network) points(p *points) {
-	boot := p.start
+func (s *network) points(p *series.Points) {
+	boot := p.Start
 	for metric := networkIO; metric <= networkBondMembers; metric++ {
 		for _, n := range s.interfaces.list {
 			if !n.skip {
-				p.start = n.start
+				p.Start = n.start
 				n.point(p, metric)
 			}
 		}
 	}
-	p.start = boot
+	p.Start = boot
 }
 
 // point adds the interface's points of a metric.
-func (n *netInterface) point(p *points, metric int) {
+func (n *netInterface) point(p *series.Points, metric int) {
 	both := func(receive, transmit int) {
-		p.int(metric, n.receive, n.v[receive])
-		p.int(metric, n.transmit, n.v[transmit])
+		p.Int(metric, n.receive, n.v[receive])
+		p.Int(metric, n.transmit, n.v[transmit])
 	}
 	switch metric {
 	case networkIO:
@@ -317,22 +319,22 @@ func (n *netInterface) point(p *points, metric int) {
 		both(ndReceiveErrors, ndTransmitErrors)
 	case networkUp:
 		if n.hasState {
-			p.int(metric, n.attrs, n.up)
+			p.Int(metric, n.attrs, n.up)
 		}
 	case networkSpeed:
 		if n.bytesPerSecond > 0 {
-			p.int(metric, n.attrs, n.bytesPerSecond)
+			p.Int(metric, n.attrs, n.bytesPerSecond)
 		}
 	case networkBondMembers:
 		if n.bond.known {
-			p.int(metric, n.bond.attrs.configured, n.bond.configured)
-			p.int(metric, n.bond.attrs.active, n.bond.active)
+			p.Int(metric, n.bond.attrs.configured, n.bond.configured)
+			p.Int(metric, n.bond.attrs.active, n.bond.active)
 		}
 	}
 }
 
-func (s *network) fromConntrack(p *points) error {
-	b, err := s.conntrack.readIfThere()
+func (s *network) fromConntrack(p *series.Points) error {
+	b, err := s.conntrack.ReadIfThere()
 	if err != nil || b == nil {
 		return err
 	}
@@ -340,15 +342,15 @@ func (s *network) fromConntrack(p *points) error {
 	if err != nil {
 		return err
 	}
-	p.int(networkConntrackCount, nil, entries)
-	b, err = s.conntrackMax.readIfThere()
+	p.Int(networkConntrackCount, nil, entries)
+	b, err = s.conntrackMax.ReadIfThere()
 	if err != nil || b == nil {
 		return err
 	}
-	limit, _, ok := number(b)
+	limit, _, ok := kernel.Number(b)
 	if !ok {
-		return malformed("/proc/sys/net/netfilter/nf_conntrack_max", b)
+		return kernel.Malformed("/proc/sys/net/netfilter/nf_conntrack_max", b)
 	}
-	p.int(networkConntrackMax, nil, limit)
+	p.Int(networkConntrackMax, nil, limit)
 	return nil
 }

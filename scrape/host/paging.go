@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"stint/export/otlp"
+	"stint/scrape/kernel"
+	"stint/scrape/series"
 )
 
 const (
@@ -13,7 +15,7 @@ const (
 	pagingIO
 )
 
-var pagingMetrics = []Metric{
+var pagingMetrics = []series.Metric{
 	pagingUsage: {
 		Metric: otlp.Metric{Name: "system.paging.usage", Unit: "By", Instrument: otlp.UpDown,
 			Description: "Swap space by device and state."},
@@ -44,7 +46,7 @@ var pagingMetrics = []Metric{
 // paging is the scraper of swap and page faults.
 type paging struct {
 	h       *Host
-	swaps   file
+	swaps   kernel.File
 	devices table[swapDevice]
 	minor   uint64 // the most minor faults seen
 
@@ -58,27 +60,27 @@ type swapDevice struct {
 }
 
 func newPaging(h *Host, _ *Config) scraper {
-	faults := names("system.paging.fault.type", "major", "minor")
-	direction := names("system.paging.direction", "in", "out")
+	faults := series.Names("system.paging.fault.type", "major", "minor")
+	direction := series.Names("system.paging.direction", "in", "out")
 	operation := func(d string) []byte {
-		return attributes(otlp.Attr("system.paging.direction", d), otlp.Attr("system.paging.fault.type", "major"))
+		return series.Attributes(otlp.Attr("system.paging.direction", d), otlp.Attr("system.paging.fault.type", "major"))
 	}
 	return &paging{
-		h: h, swaps: newFile(h.proc + "/swaps"),
+		h: h, swaps: kernel.NewFile(h.proc + "/swaps"),
 		major: faults[0], minorAttrs: faults[1],
 		opIn: operation("in"), opOut: operation("out"),
 		in: direction[0], out: direction[1],
 	}
 }
 
-func (s *paging) close() { s.swaps.close() }
+func (s *paging) close() { s.swaps.Close() }
 
-func (s *paging) scrape(p *points, now uint64) error {
+func (s *paging) scrape(p *series.Points, now uint64) error {
 	return errors.Join(s.fromSwaps(p), s.fromVmstat(p, now))
 }
 
-func (s *paging) fromSwaps(p *points) error {
-	b, err := s.swaps.readIfThere() // absent without CONFIG_SWAP
+func (s *paging) fromSwaps(p *series.Points) error {
+	b, err := s.swaps.ReadIfThere() // absent without CONFIG_SWAP
 	if err != nil {
 		return err
 	}
@@ -86,31 +88,31 @@ func (s *paging) fromSwaps(p *points) error {
 	for len(b) > 0 {
 		var l []byte
 		var sw swap
-		l, b = line(b)
+		l, b = kernel.Line(b)
 		head, ok := sw.parse(l)
 		if head {
 			continue
 		} else if !ok {
-			err = malformed("/proc/swaps", l)
+			err = kernel.Malformed("/proc/swaps", l)
 			continue
 		}
 		d, fresh := s.devices.get(sw.name)
 		if fresh {
-			device := otlp.Attr("system.device", unescape(string(sw.name)))
-			d.usedAttrs = attributes(otlp.Attr("system.paging.state", "used"), device)
-			d.freeAttrs = attributes(otlp.Attr("system.paging.state", "free"), device)
+			device := otlp.Attr("system.device", kernel.Unescape(string(sw.name)))
+			d.usedAttrs = series.Attributes(otlp.Attr("system.paging.state", "used"), device)
+			d.freeAttrs = series.Attributes(otlp.Attr("system.paging.state", "free"), device)
 		}
 		d.size, d.used = sw.size, sw.used
 	}
 	s.devices.sweep()
 	for _, d := range s.devices.list {
-		p.int(pagingUsage, d.usedAttrs, d.used)
-		p.int(pagingUsage, d.freeAttrs, d.size-d.used)
+		p.Int(pagingUsage, d.usedAttrs, d.used)
+		p.Int(pagingUsage, d.freeAttrs, d.size-d.used)
 	}
 	return err
 }
 
-func (s *paging) fromVmstat(p *points, now uint64) error {
+func (s *paging) fromVmstat(p *series.Points, now uint64) error {
 	s.h.vmstat.mu.Lock()
 	defer s.h.vmstat.mu.Unlock()
 	v, err := s.h.vmstat.read(now)
@@ -121,16 +123,16 @@ func (s *paging) fromVmstat(p *points, now uint64) error {
 		// A major fault is counted as any fault when it begins and as major later, so the
 		// difference can step back.
 		s.minor = max(s.minor, v.v[vmFault]-min(v.v[vmMajorFault], v.v[vmFault]))
-		p.int(pagingFaults, s.major, v.v[vmMajorFault])
-		p.int(pagingFaults, s.minorAttrs, s.minor)
+		p.Int(pagingFaults, s.major, v.v[vmMajorFault])
+		p.Int(pagingFaults, s.minorAttrs, s.minor)
 	}
 	if v.has[vmSwapIn] && v.has[vmSwapOut] {
-		p.int(pagingOperations, s.opIn, v.v[vmSwapIn])
-		p.int(pagingOperations, s.opOut, v.v[vmSwapOut])
+		p.Int(pagingOperations, s.opIn, v.v[vmSwapIn])
+		p.Int(pagingOperations, s.opOut, v.v[vmSwapOut])
 	}
 	if v.has[vmPageIn] && v.has[vmPageOut] {
-		p.int(pagingIO, s.in, v.v[vmPageIn]*1024) // KiB
-		p.int(pagingIO, s.out, v.v[vmPageOut]*1024)
+		p.Int(pagingIO, s.in, v.v[vmPageIn]*1024) // KiB
+		p.Int(pagingIO, s.out, v.v[vmPageOut]*1024)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"stint/export/otlp"
+	"stint/scrape/kernel"
+	"stint/scrape/series"
 )
 
 const (
@@ -14,7 +16,7 @@ const (
 	threadCount
 )
 
-var processesMetrics = []Metric{
+var processesMetrics = []series.Metric{
 	processCreated: {
 		Metric: otlp.Metric{Name: "system.process.created", Unit: "{process}", Instrument: otlp.Counter,
 			Description: "Processes and threads created."},
@@ -45,37 +47,37 @@ var processesMetrics = []Metric{
 // processes is the scraper of totals over all processes.
 type processes struct {
 	h                  *Host
-	pidMax, threadsMax file
+	pidMax, threadsMax kernel.File
 }
 
 func newProcesses(h *Host, _ *Config) scraper {
 	return &processes{
 		h:          h,
-		pidMax:     newFile(h.proc + "/sys/kernel/pid_max"),
-		threadsMax: newFile(h.proc + "/sys/kernel/threads-max"),
+		pidMax:     kernel.NewFile(h.proc + "/sys/kernel/pid_max"),
+		threadsMax: kernel.NewFile(h.proc + "/sys/kernel/threads-max"),
 	}
 }
 
 func (s *processes) close() {
-	s.pidMax.close()
-	s.threadsMax.close()
+	s.pidMax.Close()
+	s.threadsMax.Close()
 }
 
-func (s *processes) scrape(p *points, now uint64) error {
+func (s *processes) scrape(p *series.Points, now uint64) error {
 	st, err := s.fromStat(now)
 	if err == nil && st.has&hasProcesses != 0 {
-		p.int(processCreated, nil, st.processes)
+		p.Int(processCreated, nil, st.processes)
 	}
 	pids, err2 := readNumber(&s.pidMax)
 	threads, err3 := readNumber(&s.threadsMax)
 	if err2 == nil && err3 == nil {
-		p.int(processLimit, nil, min(pids, threads))
+		p.Int(processLimit, nil, min(pids, threads))
 	}
 	if err == nil && st.has&hasRunning != 0 {
-		p.int(processRunnable, nil, st.running)
+		p.Int(processRunnable, nil, st.running)
 	}
 	if err == nil && st.has&hasBlocked != 0 {
-		p.int(processBlocked, nil, st.blocked)
+		p.Int(processBlocked, nil, st.blocked)
 	}
 	return errors.Join(err, err2, err3, s.fromLoadavg(p, now))
 }
@@ -87,25 +89,25 @@ func (s *processes) fromStat(now uint64) (statCounters, error) {
 	return st.statCounters, err
 }
 
-func (s *processes) fromLoadavg(p *points, now uint64) error {
+func (s *processes) fromLoadavg(p *series.Points, now uint64) error {
 	s.h.loadavg.mu.Lock()
 	defer s.h.loadavg.mu.Unlock()
 	a, err := s.h.loadavg.read(now)
 	if err == nil {
-		p.int(threadCount, nil, a.threads)
+		p.Int(threadCount, nil, a.threads)
 	}
 	return err
 }
 
 // readNumber reads a file that holds one number.
-func readNumber(f *file) (uint64, error) {
-	b, err := f.read()
+func readNumber(f *kernel.File) (uint64, error) {
+	b, err := f.Read()
 	if err != nil {
 		return 0, err
 	}
-	n, _, ok := number(b)
+	n, _, ok := kernel.Number(b)
 	if !ok {
-		return 0, malformed(f.path, b)
+		return 0, kernel.Malformed(f.Path, b)
 	}
 	return n, nil
 }

@@ -12,7 +12,7 @@ import (
 // BenchmarkScrape reads this machine once per operation, by scraper and all of them one after
 // the other, encoded. cpu-ns/op is user and system time of the process.
 func BenchmarkScrape(b *testing.B) {
-	h := New(Defaults(), "/", "", "", slog.New(slog.DiscardHandler))
+	h := New(Defaults(), "/", "", "", nil, 0, slog.New(slog.DiscardHandler))
 	defer h.Close()
 	at := time.Unix(1800000000, 0)
 	run := func(name string, parts ...int) {

@@ -5,12 +5,14 @@ import (
 	"os"
 
 	"stint/export/otlp"
+	"stint/scrape/kernel"
+	"stint/scrape/series"
 )
 
 // sockets is the part of the network scraper that counts sockets.
 type sockets struct {
 	v4, v6 struct {
-		file
+		kernel.File
 		sockstat
 	}
 	points []socketPoint
@@ -26,8 +28,8 @@ type socketPoint struct {
 
 func newSockets(net string) sockets {
 	var s sockets
-	s.v4.file = newFile(net + "/sockstat")
-	s.v6.file = newFile(net + "/sockstat6")
+	s.v4.File = kernel.NewFile(net + "/sockstat")
+	s.v6.File = kernel.NewFile(net + "/sockstat6")
 	page := uint64(os.Getpagesize())
 	for _, t := range []struct {
 		metric, field    int
@@ -61,23 +63,23 @@ func newSockets(net string) sockets {
 			if t.state != "" {
 				kvs = append(kvs, otlp.Attr("system.network.socket.state", t.state))
 			}
-			s.points = append(s.points, socketPoint{t.metric, t.field, v6, t.unit, attributes(kvs...)})
+			s.points = append(s.points, socketPoint{t.metric, t.field, v6, t.unit, series.Attributes(kvs...)})
 		}
 	}
 	return s
 }
 
 func (s *sockets) close() {
-	s.v4.close()
-	s.v6.close()
+	s.v4.Close()
+	s.v6.Close()
 }
 
-func (s *sockets) scrape(p *points) error {
-	b, err := s.v4.read()
+func (s *sockets) scrape(p *series.Points) error {
+	b, err := s.v4.Read()
 	if err == nil {
 		err = parseSockstat(&s.v4.sockstat, b)
 	}
-	b, err6 := s.v6.readIfThere() // absent where IPv6 is off
+	b, err6 := s.v6.ReadIfThere() // absent where IPv6 is off
 	if err6 == nil {
 		err6 = parseSockstat(&s.v6.sockstat, b)
 	}
@@ -88,7 +90,7 @@ func (s *sockets) scrape(p *points) error {
 			from, bad = &s.v6.sockstat, err6 != nil
 		}
 		if !bad && from.has[q.field] {
-			p.int(q.metric, q.attrs, from.v[q.field]*q.unit)
+			p.Int(q.metric, q.attrs, from.v[q.field]*q.unit)
 		}
 	}
 	return errors.Join(err, err6)

@@ -1,6 +1,10 @@
 package host
 
-import "bytes"
+import (
+	"bytes"
+
+	"stint/scrape/kernel"
+)
 
 // What is taken from /proc/net/sockstat and sockstat6. The kernel counts sockets in use by
 // address family; the other figures of TCP and UDP are of both families and stand in the
@@ -31,18 +35,18 @@ func parseSockstat(s *sockstat, b []byte) error {
 	s.has = [skFields]bool{}
 	for len(b) > 0 {
 		var l []byte
-		l, b = line(b)
-		name, rest := field(l)
+		l, b = kernel.Line(b)
+		name, rest := kernel.Field(l)
 		name = bytes.TrimSuffix(bytes.TrimSuffix(name, []byte(":")), []byte("6"))
 		for {
 			var what []byte
-			what, rest = field(rest)
+			what, rest = kernel.Field(rest)
 			if len(what) == 0 {
 				break
 			}
-			v, after, ok := number(rest)
+			v, after, ok := kernel.Number(rest)
 			if !ok {
-				return malformed("/proc/net/sockstat", l)
+				return kernel.Malformed("/proc/net/sockstat", l)
 			}
 			rest = after
 			if i := sockstatIndex(name, what); i >= 0 {

@@ -3,6 +3,8 @@ package host
 import (
 	"bytes"
 	"errors"
+
+	"stint/scrape/kernel"
 )
 
 // userHZ is the unit of the times in /proc/stat, ticks a second. The kernel fixes it at 100 in
@@ -55,15 +57,15 @@ func parseStat(s *stat, b []byte) error {
 	s.cpus, s.online, s.total.n, s.statCounters = s.cpus[:0], 0, 0, statCounters{}
 	for len(b) > 0 {
 		var l []byte
-		l, b = line(b)
-		word, rest := field(l)
+		l, b = kernel.Line(b)
+		word, rest := kernel.Field(l)
 		var to *uint64
 		var has statHas
 		switch string(word) {
 		case "cpu":
 			s.total.id = -1
-			if s.total.n = numbers(rest, s.total.ticks[:]); s.total.n < 4 {
-				return malformed("/proc/stat", l)
+			if s.total.n = kernel.Numbers(rest, s.total.ticks[:]); s.total.n < 4 {
+				return kernel.Malformed("/proc/stat", l)
 			}
 			continue
 		case "ctxt":
@@ -84,9 +86,9 @@ func parseStat(s *stat, b []byte) error {
 			}
 			continue
 		}
-		v, _, ok := number(rest)
+		v, _, ok := kernel.Number(rest)
 		if !ok {
-			return malformed("/proc/stat", l)
+			return kernel.Malformed("/proc/stat", l)
 		}
 		*to = v
 		s.has |= has
@@ -103,17 +105,17 @@ func (s *stat) cpu(word, rest, l []byte) error {
 	if !ok {
 		return nil
 	}
-	id, _, ok := number(digits)
+	id, _, ok := kernel.Number(digits)
 	if !ok || id > 1<<16 {
-		return malformed("/proc/stat", l)
+		return kernel.Malformed("/proc/stat", l)
 	}
 	s.online++
 	if !s.perCPU {
 		return nil
 	}
 	c := cpuLine{id: int(id)}
-	if c.n = numbers(rest, c.ticks[:]); c.n < 4 {
-		return malformed("/proc/stat", l)
+	if c.n = kernel.Numbers(rest, c.ticks[:]); c.n < 4 {
+		return kernel.Malformed("/proc/stat", l)
 	}
 	s.cpus = append(s.cpus, c)
 	return nil

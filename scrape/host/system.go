@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"stint/export/otlp"
+	"stint/scrape/kernel"
+	"stint/scrape/series"
 )
 
 const (
@@ -14,7 +16,7 @@ const (
 	systemHungTasks
 )
 
-var systemMetrics = []Metric{
+var systemMetrics = []series.Metric{
 	systemUptime: {
 		Metric: otlp.Metric{Name: "system.uptime", Unit: "s", Instrument: otlp.Gauge, Double: true,
 			Description: "Time since the machine started, suspended time included."},
@@ -41,52 +43,52 @@ var systemMetrics = []Metric{
 
 // system is the scraper of what concerns the machine as a whole.
 type system struct {
-	uptime, fileNR, hungTasks file
+	uptime, fileNR, hungTasks kernel.File
 }
 
 func newSystem(h *Host, _ *Config) scraper {
 	return &system{
-		uptime:    newFile(h.proc + "/uptime"),
-		fileNR:    newFile(h.proc + "/sys/fs/file-nr"),
-		hungTasks: newFile(h.proc + "/sys/kernel/hung_task_detect_count"),
+		uptime:    kernel.NewFile(h.proc + "/uptime"),
+		fileNR:    kernel.NewFile(h.proc + "/sys/fs/file-nr"),
+		hungTasks: kernel.NewFile(h.proc + "/sys/kernel/hung_task_detect_count"),
 	}
 }
 
 func (s *system) close() {
-	s.uptime.close()
-	s.fileNR.close()
-	s.hungTasks.close()
+	s.uptime.Close()
+	s.fileNR.Close()
+	s.hungTasks.Close()
 }
 
-func (s *system) scrape(p *points, _ uint64) error {
-	b, err := s.uptime.read()
+func (s *system) scrape(p *series.Points, _ uint64) error {
+	b, err := s.uptime.Read()
 	if err == nil {
-		if up, _, ok := decimal(b); ok {
-			p.float(systemUptime, nil, up)
+		if up, _, ok := kernel.Decimal(b); ok {
+			p.Float(systemUptime, nil, up)
 		} else {
-			err = malformed("/proc/uptime", b)
+			err = kernel.Malformed("/proc/uptime", b)
 		}
 	}
 
-	b, err2 := s.fileNR.read()
+	b, err2 := s.fileNR.Read()
 	if err2 == nil {
 		var v [3]uint64 // allocated, of those unused (0 since 2.6), most
-		if numbers(b, v[:]) == len(v) && v[0] >= v[1] {
-			p.int(systemFDCount, nil, v[0]-v[1])
+		if kernel.Numbers(b, v[:]) == len(v) && v[0] >= v[1] {
+			p.Int(systemFDCount, nil, v[0]-v[1])
 			if v[2] < math.MaxInt64 { // which means unlimited
-				p.int(systemFDLimit, nil, v[2])
+				p.Int(systemFDLimit, nil, v[2])
 			}
 		} else {
-			err2 = malformed("/proc/sys/fs/file-nr", b)
+			err2 = kernel.Malformed("/proc/sys/fs/file-nr", b)
 		}
 	}
 
-	b, err3 := s.hungTasks.readIfThere()
+	b, err3 := s.hungTasks.ReadIfThere()
 	if err3 == nil && b != nil {
-		if n, _, ok := number(b); ok {
-			p.int(systemHungTasks, nil, n)
+		if n, _, ok := kernel.Number(b); ok {
+			p.Int(systemHungTasks, nil, n)
 		} else {
-			err3 = malformed("/proc/sys/kernel/hung_task_detect_count", b)
+			err3 = kernel.Malformed("/proc/sys/kernel/hung_task_detect_count", b)
 		}
 	}
 	return errors.Join(err, err2, err3)

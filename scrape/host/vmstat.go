@@ -1,6 +1,10 @@
 package host
 
-import "errors"
+import (
+	"errors"
+
+	"stint/scrape/kernel"
+)
 
 var errNoFaults = errors.New("/proc/vmstat: no pgfault")
 
@@ -36,17 +40,17 @@ func parseVmstat(s *vmstat, b []byte) error {
 	s.has = [vmFields]bool{}
 	for len(b) > 0 {
 		var l []byte
-		l, b = line(b)
+		l, b = kernel.Line(b)
 		if len(l) == 0 || l[0] != 'p' && l[0] != 'o' { // spare most lines the look-up
 			continue
 		}
-		word, rest := field(l)
+		word, rest := kernel.Field(l)
 		i, ok := vmstatIndex[string(word)]
 		if !ok {
 			continue
 		}
-		if s.v[i], _, ok = number(rest); !ok {
-			return malformed("/proc/vmstat", l)
+		if s.v[i], _, ok = kernel.Number(rest); !ok {
+			return kernel.Malformed("/proc/vmstat", l)
 		}
 		s.has[i] = true
 	}

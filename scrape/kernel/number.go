@@ -1,4 +1,4 @@
-package host
+package kernel
 
 import (
 	"bytes"
@@ -6,16 +6,16 @@ import (
 	"math"
 )
 
-// line cuts the first line off b, without its newline.
-func line(b []byte) (l, rest []byte) {
+// Line cuts the first line off b, without its newline.
+func Line(b []byte) (l, rest []byte) {
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
 		return b[:i], b[i+1:]
 	}
 	return b, nil
 }
 
-// field cuts the first word off b: what lies between blanks. It is empty at the end of b.
-func field(b []byte) (word, rest []byte) {
+// Field cuts the first word off b: what lies between blanks. It is empty at the end of b.
+func Field(b []byte) (word, rest []byte) {
 	i := 0
 	for i < len(b) && blank(b[i]) {
 		i++
@@ -29,9 +29,9 @@ func field(b []byte) (word, rest []byte) {
 
 func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' }
 
-// number cuts the first word off b and reads it as a decimal number. It is not ok where there
+// Number cuts the first word off b and reads it as a decimal number. It is not ok where there
 // is none, or one that does not fit into 64 bits.
-func number(b []byte) (n uint64, rest []byte, ok bool) {
+func Number(b []byte) (n uint64, rest []byte, ok bool) {
 	i := 0
 	for i < len(b) && blank(b[i]) {
 		i++
@@ -47,11 +47,11 @@ func number(b []byte) (n uint64, rest []byte, ok bool) {
 	return n, b[i:], i > first
 }
 
-// numbers reads up to len(dst) numbers from the start of b and tells how many there were
+// Numbers reads up to len(dst) numbers from the start of b and tells how many there were
 // before something else or the end.
-func numbers(b []byte, dst []uint64) (n int) {
+func Numbers(b []byte, dst []uint64) (n int) {
 	for n < len(dst) {
-		v, rest, ok := number(b)
+		v, rest, ok := Number(b)
 		if !ok {
 			break
 		}
@@ -63,9 +63,9 @@ func numbers(b []byte, dst []uint64) (n int) {
 
 var powersOf10 = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
-// decimal is number for one with up to nine digits behind a point, as in 0.34.
-func decimal(b []byte) (f float64, rest []byte, ok bool) {
-	word, rest := field(b)
+// Decimal is Number for one with up to nine digits behind a point, as in 0.34.
+func Decimal(b []byte) (f float64, rest []byte, ok bool) {
+	word, rest := Field(b)
 	digits, point := uint64(0), -1
 	for i, c := range word {
 		switch {
@@ -87,8 +87,8 @@ func decimal(b []byte) (f float64, rest []byte, ok bool) {
 	return float64(digits) / powersOf10[behind], rest, true
 }
 
-// hexadecimal reads a word of hexadecimal digits.
-func hexadecimal(word []byte) (n uint64, ok bool) {
+// Hexadecimal reads a word of hexadecimal digits.
+func Hexadecimal(word []byte) (n uint64, ok bool) {
 	for _, c := range word {
 		switch {
 		case c >= '0' && c <= '9':
@@ -105,15 +105,15 @@ func hexadecimal(word []byte) (n uint64, ok bool) {
 	return n, len(word) > 0 && len(word) <= 16
 }
 
-// malformed says that a kernel file is not as this package knows it. It names the line by its
+// Malformed says that a file of the kernel is not as expected. It names the line by its
 // first bytes.
-func malformed(file string, l []byte) error {
+func Malformed(file string, l []byte) error {
 	return fmt.Errorf("%s: cannot make out %.60q", file, l)
 }
 
-// unescape undoes the \ooo that the kernel writes for blanks, newlines, backslashes and #
+// Unescape undoes the \ooo that the kernel writes for blanks, newlines, backslashes and #
 // (and whatever it may add) in mountinfo and swaps.
-func unescape(s string) string {
+func Unescape(s string) string {
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+3 < len(s) && octal(s[i+1]) && octal(s[i+2]) && octal(s[i+3]) && s[i+1] < '4' {

@@ -1,0 +1,287 @@
+// Package dedup sees to it that each quantity is sent once, whatever sources know it.
+//
+// The CPU time of a container stands in its cgroup's files and in the kubelet's summary. Both
+// sources claim it; the better one's points are sent. When they stay away the other takes over,
+// and gives way at once when they are back. Points never go back in time, and a cumulative value
+// never falls without a new start time.
+package dedup
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stint/export/otlp"
+)
+
+// Kind is what an entity is.
+type Kind uint8
+
+// The kinds of entities.
+const (
+	Node Kind = iota
+	Pod
+	Container
+)
+
+// Key names a quantity: points of two sources with equal keys are the same figure, whatever
+// their metrics are called.
+type Key struct {
+	Kind    Kind
+	Entity  string // container.id, k8s.pod.uid; empty for the node
+	Concept string // the name that the metric has at its best source
+}
+
+// Verdict is what becomes of a source's points of a quantity in a scrape.
+type Verdict uint8
+
+// Pass: they are sent. Of the others each says why not.
+const (
+	Pass         Verdict = iota
+	Duplicate            // a better source has them
+	Hold                 // the better source has just gone missing
+	Stale                // nothing was measured since the last ones
+	OutOfOrder           // older than what was sent, by another source
+	Regression           // a cumulative value fell without a new start time
+	verdictCount         //
+)
+
+func (v Verdict) String() string {
+	return [...]string{"pass", "duplicate", "hold", "stale", "out_of_order", "counter_regression"}[v]
+}
+
+// Table knows who claims what. Claims come and go on the goroutines of scrapers; Judge is for
+// one goroutine at a time.
+type Table struct {
+	cfg Config
+
+	mu         sync.Mutex
+	quantities map[Key]*quantity
+	starts     map[entity]*start
+
+	suppressed [verdictCount]prometheus.Counter
+	handOvers  prometheus.Counter
+}
+
+// quantity is the state of one key. Guarded by Table.mu.
+type quantity struct {
+	key    Key
+	claims []*Claim
+	active *Claim    // one of the source whose points are sent
+	tick   time.Time // when the last were
+	time   uint64    // of the last
+	before uint64    // of the last of the source before; what is not newer is not sent
+	last   []byte    // the last of a cumulative metric
+}
+
+// Claim is a source's share in a quantity: one of its metrics.
+type Claim struct {
+	t          *Table
+	q          *quantity
+	source     string
+	rank       int // 0 is best; -1: no other source is asked
+	interval   time.Duration
+	cumulative bool
+	released   bool
+
+	time  uint64 // of the points sent last
+	falls int    // refusals for a value that fell, in a row
+	last  []byte // the points sent last, if cumulative
+}
+
+// New makes an empty table.
+func New(cfg Config, reg prometheus.Registerer) *Table {
+	t := &Table{cfg: cfg, quantities: map[Key]*quantity{}, starts: map[entity]*start{}}
+	points := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stint_scrape_suppressed_points_total",
+		Help: "Metric points that were not sent, by reason: duplicate (a better source has them), hold (it has just gone missing), stale, out_of_order, counter_regression.",
+	}, []string{"reason"})
+	for v := range verdictCount {
+		if v != Pass {
+			t.suppressed[v] = points.WithLabelValues(v.String())
+		}
+	}
+	t.handOvers = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "stint_scrape_hand_overs_total", Help: "How often another source took over a quantity, or gave it back.",
+	})
+	if reg != nil {
+		reg.MustRegister(points, t.handOvers)
+	}
+	return t
+}
+
+// Claim says that a source, which measures every interval, knows a quantity. Cumulative ones are
+// guarded against values that fall. It ends with Release.
+func (t *Table) Claim(source string, interval time.Duration, k Key, cumulative bool) *Claim {
+	c := &Claim{t: t, source: source, rank: -1, interval: interval, cumulative: cumulative}
+	for i, s := range t.cfg.ranks(k.Kind) {
+		if s == source {
+			c.rank = i
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.rank < 0 { // nobody is in its way
+		c.q = &quantity{key: k, claims: []*Claim{c}}
+		return c
+	}
+	q := t.quantities[k]
+	if q == nil {
+		q = &quantity{key: k}
+		t.quantities[k] = q
+	}
+	c.q = q
+	q.claims = append(q.claims, c)
+	return c
+}
+
+// Release ends a claim: the source does not know the quantity any more.
+func (c *Claim) Release() {
+	c.t.mu.Lock()
+	defer c.t.mu.Unlock()
+	if c.released {
+		return
+	}
+	c.released = true
+	q := c.q
+	for i, x := range q.claims {
+		if x == c {
+			q.claims = append(q.claims[:i], q.claims[i+1:]...)
+			break
+		}
+	}
+	if len(q.claims) == 0 && c.rank >= 0 {
+		delete(c.t.quantities, q.key)
+	}
+}
+
+// Judge says what becomes of a source's encoded points of the quantity, all of time at (ns since
+// 1970), in a scrape that began at tick. The caller sends them if it is Pass, and only then.
+func (c *Claim) Judge(tick time.Time, at uint64, data []byte, points int) Verdict {
+	c.t.mu.Lock()
+	v := c.judge(tick, at, data)
+	c.t.mu.Unlock()
+	if v != Pass {
+		c.t.suppressed[v].Add(float64(points))
+	}
+	return v
+}
+
+func (c *Claim) judge(tick time.Time, at uint64, data []byte) Verdict {
+	q := c.q
+	switched := false
+	if q.active == nil || q.active.source != c.source {
+		if v := c.takeOver(tick); v != Pass {
+			return v
+		}
+		switched = true
+	}
+	switch {
+	case at <= q.before || at < c.time:
+		return OutOfOrder
+	case at == c.time:
+		return Stale
+	}
+	if c.cumulative {
+		last := c.last
+		if switched {
+			last = q.last
+		}
+		if c.falls < 2 && (switched || c.source == "kubelet") && fell(last, data) {
+			c.falls++
+			return Regression
+		}
+		c.last = append(c.last[:0], data...)
+		q.last = c.last
+	}
+	q.tick, q.time, c.time, c.falls = tick, max(q.time, at), at, 0
+	return Pass
+}
+
+// takeOver makes c the active source, if it may be.
+func (c *Claim) takeOver(tick time.Time) Verdict {
+	q := c.q
+	switch a := q.active; {
+	case a == nil:
+		for _, x := range q.claims {
+			if x.rank < c.rank && q.tick.IsZero() {
+				q.tick = tick // it has this long to come
+			}
+			if x.rank < c.rank && tick.Sub(q.tick) < time.Duration(c.t.cfg.HoldCycles)*x.interval {
+				return waiting(tick.Sub(q.tick), x)
+			}
+		}
+	case c.rank < a.rank: // the better one is back
+		c.t.handOvers.Inc()
+	default:
+		if missed := tick.Sub(q.tick); missed < time.Duration(c.t.cfg.HoldCycles)*a.interval {
+			return waiting(missed, a)
+		}
+		c.t.handOvers.Inc()
+	}
+	q.active, q.before = c, q.time
+	return Pass
+}
+
+// waiting is why a worse source's points are not sent, so long after the better one's were.
+func waiting(missed time.Duration, better *Claim) Verdict {
+	if missed < better.interval {
+		return Duplicate
+	}
+	return Hold
+}
+
+// fell says whether a value of now is lower than that of the point with the same attributes and
+// start time in last. It is asked of the kubelet's points and when another source takes over.
+func fell(last, now []byte) bool {
+	lower := false
+	otlp.EachPoint(now, func(n otlp.EncodedPoint) {
+		otlp.EachPoint(last, func(l otlp.EncodedPoint) {
+			if string(n.Metric) == string(l.Metric) && string(n.Attrs) == string(l.Attrs) && n.Start == l.Start && n.Value < l.Value {
+				lower = true
+			}
+		})
+	})
+	return lower
+}
+
+// entity is what has a start time.
+type entity struct {
+	kind Kind
+	id   string
+}
+
+// start is when an entity began, as every source says it; users counts them.
+type start struct {
+	ns    uint64
+	users int
+}
+
+// Start gives the start time (ns since 1970) of what is counted of an entity. The first source
+// that asks decides, so that it does not change when another takes over. Each call needs a
+// ReleaseStart.
+func (t *Table) Start(kind Kind, id string, proposed uint64) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := entity{kind, id}
+	s := t.starts[k]
+	if s == nil {
+		s = &start{ns: proposed}
+		t.starts[k] = s
+	}
+	s.users++
+	return s.ns
+}
+
+// ReleaseStart says that a source has no more to tell of an entity.
+func (t *Table) ReleaseStart(kind Kind, id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := entity{kind, id}
+	if s := t.starts[k]; s != nil {
+		if s.users--; s.users == 0 {
+			delete(t.starts, k)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package series
+
+import (
+	"math"
+
+	"stint/export/otlp"
+)
+
+// Points takes a scraper's points in each scrape and keeps them encoded: as long as a scrape
+// has the same points as the one before, in the same order, only times and values are patched
+// into the bytes; else all are encoded anew. So a scraper just says what there is, every time.
+//
+// Points of one metric must follow each other. Attributes are compared by address: what stays
+// equal from scrape to scrape must be the same bytes, and nobody may write to them.
+type Points struct {
+	Table []Metric
+	Start uint64 // start time of the sums that follow; a scraper may change it on the way
+
+	got     []point
+	encoded []point // what series holds; values as of encoding
+	runs    []Run   // of encoded
+	series  otlp.Series
+}
+
+// Run is the encoded points of one metric.
+type Run struct {
+	Metric     int // index into the table
+	Start, End int // in the series' bytes
+	Points     int
+}
+
+// Runs says where the metrics of the last Commit lie in the series' bytes, in their order.
+func (p *Points) Runs() []Run { return p.runs }
+
+type point struct {
+	metric int // index into Table
+	attrs  []byte
+	start  uint64 // 0 = none
+	bits   uint64 // an int64 or a float64, by the metric's type
+}
+
+// Begin forgets the points of the last scrape.
+func (p *Points) Begin(start uint64) { p.got, p.Start = p.got[:0], start }
+
+// Int adds a point of an int metric. Attributes are encoded by [Attributes], or nil.
+func (p *Points) Int(metric int, attrs []byte, v uint64) {
+	p.add(metric, attrs, min(v, math.MaxInt64)) // OTLP has no uint64
+}
+
+// Float adds a point of a double metric.
+func (p *Points) Float(metric int, attrs []byte, v float64) {
+	p.add(metric, attrs, math.Float64bits(v))
+}
+
+func (p *Points) add(metric int, attrs []byte, bits uint64) {
+	start := p.Start
+	if p.Table[metric].Instrument == otlp.Gauge {
+		start = 0
+	}
+	p.got = append(p.got, point{metric, attrs, start, bits})
+}
+
+// Commit brings the encoded series up to date. Its points all carry the time now.
+func (p *Points) Commit(now uint64) *otlp.Series {
+	if !p.same() {
+		p.encode()
+	}
+	for i := range p.got {
+		q := &p.got[i]
+		if p.Table[q.metric].Double {
+			p.series.SetDouble(i, math.Float64frombits(q.bits))
+		} else {
+			p.series.SetInt(i, int64(q.bits))
+		}
+		if q.start != 0 {
+			p.series.SetStart(i, q.start)
+		}
+	}
+	p.series.SetTime(now)
+	return &p.series
+}
+
+// same tells whether the points of this scrape are those that are encoded, but for values.
+func (p *Points) same() bool {
+	if len(p.got) != len(p.encoded) {
+		return false
+	}
+	for i := range p.got {
+		a, b := &p.got[i], &p.encoded[i]
+		if a.metric != b.metric || (a.start != 0) != (b.start != 0) || len(a.attrs) != len(b.attrs) ||
+			len(a.attrs) > 0 && &a.attrs[0] != &b.attrs[0] {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *Points) encode() {
+	p.series.Reset()
+	p.runs = p.runs[:0]
+	for i := range p.got {
+		q := &p.got[i]
+		if n := len(p.runs); n == 0 || p.runs[n-1].Metric != q.metric {
+			p.endRun()
+			p.runs = append(p.runs, Run{Metric: q.metric, Start: len(p.series.Bytes())})
+			p.series.Metric(&p.Table[q.metric].Metric)
+		}
+		p.series.Add(q.attrs, q.start)
+		p.runs[len(p.runs)-1].Points++
+	}
+	p.endRun()
+	p.encoded = append(p.encoded[:0], p.got...)
+}
+
+// endRun closes the metric that is being encoded.
+func (p *Points) endRun() {
+	p.series.Finish()
+	if n := len(p.runs); n > 0 {
+		p.runs[n-1].End = len(p.series.Bytes())
+	}
+}
+
+// Attributes encodes attributes of a point.
+func Attributes(kvs ...otlp.KeyValue) []byte {
+	return otlp.AppendAttrs(nil, otlp.AttrsOfPoint, kvs)
+}
