@@ -61,7 +61,12 @@ func (s *scanner) giveUp() (given []loss) {
 			break
 		}
 		l.c.mu.Lock()
-		if n := l.f.unread(); n > 0 && (l.c.run != running || l.c.files[0] != l.f) {
+		n := l.f.unread()
+		if n > 0 && l.f.order < unnamed { // maybe it was compressed this moment
+			l.c.useCompressed(l.f, l.f.path+".gz")
+			total -= n - l.f.unread()
+		}
+		if n = l.f.unread(); n > 0 && (l.c.run != running || l.c.files[0] != l.f) {
 			total -= n
 			l.from = l.c.abandon(l.f)
 			given = append(given, l)

@@ -134,33 +134,44 @@ func (t *Tailer) inflate(c *chain, f *file) (err error) {
 }
 
 // recognize says whether z, which lies at g.path, is the content of a followed file that was
-// renamed, compressed and deleted between two looks; that file learns its stamp by it. Needs t.mu.
+// renamed, compressed and deleted between two looks, and learns its stamp by it, or of one that
+// was ended or given up before. Needs t.mu.
 func (c *chain) recognize(z *file, g generation) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var head []byte
+	same := func(x content) bool {
+		if x.headLen == 0 || x.size&(1<<32-1) != z.size.Load() {
+			return false
+		}
+		if head == nil {
+			head = make([]byte, headBytes)
+			r, err := gzip.NewReader(io.NewSectionReader(z.gz, 0, 1<<62))
+			if err != nil {
+				return false
+			}
+			n, _ := io.ReadFull(r, head)
+			head = head[:n]
+		}
+		sum, ok := hashAt(bytes.NewReader(head), 0, x.headLen)
+		return ok && sum == x.headHash
+	}
 	for _, list := range [2][]*file{c.files, c.drained} {
 		for _, f := range list {
-			if f.order < unnamed || f.look(c.t.clock()) != nil || f.order == live && !f.gone || f.size.Load()&(1<<32-1) != z.size.Load() {
+			if f.order < unnamed || f.look(c.t.clock()) != nil || f.order == live && !f.gone {
 				continue
-			}
-			if head == nil {
-				head = make([]byte, headBytes)
-				r, err := gzip.NewReader(io.NewSectionReader(z.gz, 0, 1<<62))
-				if err != nil {
-					return false
-				}
-				n, _ := io.ReadFull(r, head)
-				head = head[:n]
 			}
 			f.identify()
-			if sum, ok := hashAt(bytes.NewReader(head), 0, f.headLen); !ok || sum != f.headHash {
-				continue
+			if same(content{f.headLen, f.headHash, f.size.Load()}) {
+				f.order = g.order
+				c.useCompressed(f, g.path)
+				return true
 			}
-			f.order = g.order
-			c.useCompressed(f, g.path)
-			return true
 		}
+	}
+	if slices.ContainsFunc(c.past, same) {
+		c.t.keepName(c, g.order, g.path, z.size.Load())
+		return true
 	}
 	return false
 }

@@ -56,6 +56,7 @@ func newSelfMetrics(t *Tailer) *selfMetrics {
 	counter("stint_tail_watch_overflows_total", "Overflows of the queue of directory events, each followed by a full look.", func(s Status) int64 { return s.Overflows })
 	gauge("stint_tail_logs", "Logs that are followed.", func(s Status) float64 { return float64(s.Logs) })
 	gauge("stint_tail_open_files", "Log files that are open.", func(s Status) float64 { return float64(s.OpenFiles) })
+	gauge("stint_tail_unreadable_files", "Logs and directories that can't be opened now.", func(s Status) float64 { return float64(s.Denied) })
 	gauge("stint_tail_behind_bytes", "Bytes written to logs and not yet read.", func(s Status) float64 { return float64(s.BehindBytes) })
 	gauge("stint_tail_behind_seconds", "Seconds since the log furthest behind was last read to its end.", func(s Status) float64 { return s.BehindSecs })
 	gauge("stint_tail_deleted_bytes", "Unread bytes in files that were deleted and are kept open; max_deleted_bytes bounds them.", func(s Status) float64 { return float64(s.Deleted) })

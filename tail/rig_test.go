@@ -210,9 +210,9 @@ func (r *rig) settle(o otlp.Outcome, which ...int) {
 // wait blocks until n records have arrived in all, and returns their bodies in order.
 func (r *rig) wait(n int) []string {
 	r.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
 	late := time.AfterFunc(20*time.Second, func() { r.mu.Lock(); r.news.Broadcast(); r.mu.Unlock() })
 	defer late.Stop()
-	deadline := time.Now().Add(20 * time.Second)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.got) < n && time.Now().Before(deadline) {

@@ -56,11 +56,12 @@ type scanner struct {
 	dirs     map[string]*dir
 	plain    map[string]*plainFile
 	lastGlob time.Time
-	openErr  map[string]bool // paths whose failure was said
-	maxOpen  int             // log files
-	open     int             // as counted by the last sweep, and opened since
-	deleted  atomic.Int64    // unread bytes in files without a name
-	reckoned time.Time       // when lost logs of before the start were last looked for
+	failing  map[string]time.Time // paths that can't be opened, and when that was last seen
+	denied   atomic.Int64         // how many they are
+	maxOpen  int                  // log files
+	open     int                  // as counted by the last sweep, and opened since
+	deleted  atomic.Int64         // unread bytes in files without a name
+	reckoned time.Time            // when lost logs of before the start were last looked for
 }
 
 type dirKind uint8
@@ -104,7 +105,7 @@ func openLimit() int {
 }
 
 func newScanner(t *Tailer, ownPod string) *scanner {
-	return &scanner{t: t, every: sweepEvery, hotEvery: hotSweep, ownPod: ownPod, dirs: map[string]*dir{}, plain: map[string]*plainFile{}, openErr: map[string]bool{}, maxOpen: openLimit()}
+	return &scanner{t: t, every: sweepEvery, hotEvery: hotSweep, ownPod: ownPod, dirs: map[string]*dir{}, plain: map[string]*plainFile{}, failing: map[string]time.Time{}, maxOpen: openLimit()}
 }
 
 // run looks until ctx ends.
@@ -197,7 +198,9 @@ func (s *scanner) sweep(now time.Time) {
 	s.t.mu.Lock()
 	s.open = 0
 	for _, c := range s.t.chains {
+		c.mu.Lock()
 		s.open += len(c.files) + len(c.drained)
+		c.mu.Unlock()
 	}
 	for _, d := range s.dirs {
 		s.checkDir(d, now)
@@ -209,6 +212,7 @@ func (s *scanner) sweep(now time.Time) {
 	}
 	dropped := s.giveUp()
 	s.reckon(now)
+	s.forgive(now)
 	s.t.mu.Unlock()
 	for _, d := range dropped {
 		s.countLoss(d)
@@ -498,7 +502,7 @@ func (s *scanner) openLog(path string, open func(string) (*file, error)) (*file,
 		return nil, err
 	}
 	s.open++
-	delete(s.openErr, path)
+	delete(s.failing, path)
 	return f, nil
 }
 
@@ -508,10 +512,30 @@ func (s *scanner) openFailed(path string, err error) {
 		return
 	}
 	s.t.stats.openErrors.Add(1)
-	if !s.openErr[path] && len(s.openErr) < 10_000 {
-		s.openErr[path] = true
+	_, said := s.failing[path]
+	if said || len(s.failing) < maxFailing {
+		s.failing[path] = time.Now()
+	}
+	if !said {
 		s.t.log.Warn("log can't be opened; it is tried again each second", "file", path, "err", err)
 	}
+}
+
+const (
+	// maxFailing is how many paths that can't be opened are told apart.
+	maxFailing = 10_000
+	// forgiveAfter is how long a path must not have failed to be well again.
+	forgiveAfter = 10 * time.Second
+)
+
+// forgive forgets the paths that did not fail lately: they were opened, or are gone.
+func (s *scanner) forgive(now time.Time) {
+	for path, last := range s.failing {
+		if now.Sub(last) > forgiveAfter {
+			delete(s.failing, path)
+		}
+	}
+	s.denied.Store(int64(len(s.failing)))
 }
 
 // container says whose log a chain is.

@@ -359,6 +359,7 @@ type Status struct {
 	Lost        []Loss    `json:"losses"`
 	Recovered   int64     `json:"gz_recovered"`
 	OpenErrors  int64     `json:"open_errors"`
+	Denied      int64     `json:"unreadable"` // paths that can't be opened now
 	Panics      int64     `json:"panics"`
 	Overflows   int64     `json:"watch_overflows"`
 	Watching    bool      `json:"watching"` // false: sweeps only
@@ -395,7 +396,7 @@ func (t *Tailer) Status() Status {
 	st := Status{
 		Counts: t.Counts(), Malformed: s.malformed.Load(), Truncated: s.truncated.Load(), Unfinished: s.unfinished.Load(),
 		Rotations: s.rotations.Load(), Truncations: s.truncations.Load(), Recovered: s.recovered.Load(),
-		OpenErrors: s.openErrors.Load(), Panics: s.panics.Load(), Overflows: s.overflows.Load(),
+		OpenErrors: s.openErrors.Load(), Denied: t.scan.denied.Load(), Panics: s.panics.Load(), Overflows: s.overflows.Load(),
 		Filtered: s.filtered.Load(), Limited: s.limited.Load(), Skipped: s.skipped.Load(), Grouped: s.grouped.Load(), Parsed: s.parsed.Load(), Deleted: t.scan.deleted.Load(),
 		Watching: t.scan.watching.Load(), Lost: []Loss{},
 	}
