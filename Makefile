@@ -27,11 +27,11 @@ lint: ## gofmt, vet, staticcheck, modules in order
 fuzz: ## each parser for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
 
-bench: build ## micro-benchmarks, drain and steady load of the real binary; prints a table
+bench: build ## micro-benchmarks, and backlog, load, silence and outage of the real binary; prints tables
 	cd bench && go run ./run -scenario all -out results
 
-test-crash: build ## SIGKILL at 30 random moments under load: nothing lost
-	go test -count=1 -tags="grpcnotrace crash" -run TestCrash -v -timeout 20m ./cmd/stint-agent
+test-crash: build ## SIGKILL at 30 random moments, and every 3 s, under load: nothing lost
+	go test -count=1 -tags="grpcnotrace crash" -run 'TestCrash|TestKillEvery3s' -v -timeout 20m ./cmd/stint-agent
 
 test-otelcol: build ## every line and metric against a real OpenTelemetry Collector
 	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .

@@ -33,7 +33,9 @@ type drainRound struct {
 	ReadySeconds   float64 `json:"ready_after_seconds"` // -1: all was delivered before it said so
 	Seconds        float64 `json:"seconds"`
 	PeakRSS        int64   `json:"peak_rss_bytes"`
-	RSS            int64   `json:"rss_bytes"` // when all is delivered
+	RSS            int64   `json:"rss_bytes"`                        // when all is delivered
+	CompressorCPU  float64 `json:"compressor_cpu_seconds,omitempty"` // of the bare compressor on the same bytes
+	Ratio          float64 `json:"ratio,omitempty"`                  // the agent's CPU to that
 	Lost           int64   `json:"lost"`
 	Repeated       int64   `json:"repeated"`
 	OutOfOrder     int64   `json:"out_of_order"`
@@ -46,7 +48,7 @@ type drainRound struct {
 func (b *bench) newBacklog(ctx context.Context, bytes int64) (*backlog, error) {
 	const meanLine = 312 // bytes, CRI header included
 	root := filepath.Join(b.dir, "backlog")
-	cmd := exec.CommandContext(ctx, b.genBinary, "-root", root, "-containers", strconv.Itoa(b.containers), "-rate", "0",
+	cmd := exec.CommandContext(ctx, b.genBinary, "-root", root, "-containers", strconv.Itoa(b.load("drain").containers), "-rate", "0",
 		"-lines", strconv.FormatInt(bytes/meanLine, 10), "-rotate-every", "0", "-keep-plain", "-keep-files", "100000")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -127,16 +129,30 @@ func (b *bench) drain(ctx context.Context, v variant, log *backlog) (drainRound,
 }
 
 // drainAll runs every variant in each round, so that a slow spell of the
-// machine hits them alike, and returns the rounds and each variant's median by
-// CPU.
+// machine hits them alike, each with the bare compressor after it, and returns
+// the rounds and each variant's median by CPU.
 func (b *bench) drainAll(ctx context.Context, variants []variant, rounds int, log *backlog) (all, medians []drainRound, err error) {
+	requests := ""
+	if slices.ContainsFunc(variants, func(v variant) bool { return v.compression != "none" }) {
+		if requests, err = b.capture(ctx, log); err != nil {
+			return nil, nil, fmt.Errorf("capture requests: %w", err)
+		}
+	}
 	for round := range rounds {
 		for _, v := range variants {
 			res, err := b.drain(ctx, v, log)
 			if err != nil {
 				return all, nil, fmt.Errorf("drain %s: %w", v, err)
 			}
-			fmt.Fprintf(os.Stderr, "round %d of %d, %s: %.0f MB per CPU second\n", round+1, rounds, v, res.MBPerCPUSecond)
+			if v.compression != "none" {
+				compressor, err := b.compress(ctx, v.compression, requests)
+				if err != nil {
+					return all, nil, err
+				}
+				res.against(compressor)
+			}
+			fmt.Fprintf(os.Stderr, "round %d of %d, %s: %.0f MB per CPU second, compressor %.2f s, ratio %.2f\n",
+				round+1, rounds, v, res.MBPerCPUSecond, res.CompressorCPU, res.Ratio)
 			all = append(all, res)
 		}
 	}
@@ -147,8 +163,7 @@ func (b *bench) drainAll(ctx context.Context, variants []variant, rounds int, lo
 				of = append(of, res)
 			}
 		}
-		slices.SortFunc(of, func(x, y drainRound) int { return int(1e6 * (x.CPUSeconds - y.CPUSeconds)) })
-		medians = append(medians, of[len(of)/2])
+		medians = append(medians, median(of))
 	}
 	return all, medians, nil
 }

@@ -26,13 +26,17 @@ type bench struct {
 	agentBinary string
 	sinkBinary  string
 	genBinary   string
+	packBinary  string
 
 	agentCPU, sinkCPU int // -1 = any
-	containers        int
+	containers, rate  int // 0 = the scenario's own
 	timeout           time.Duration
 	host              bool
 	set               []string
 }
+
+// scenarios are what -scenario names, in the order of all.
+var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "micro"}
 
 // options are the flags that only some scenarios read.
 type options struct {
@@ -40,9 +44,9 @@ type options struct {
 	variants     []variant
 	backlogBytes int64
 	rounds       int
-	rate         int
 	warmUp       time.Duration
 	duration     time.Duration
+	outage       time.Duration
 	out          string
 }
 
@@ -68,25 +72,26 @@ func parseFlags() (*bench, options, error) {
 	if last == 0 {
 		otherCPU = -1
 	}
-	flag.StringVar(&opt.scenario, "scenario", "all", "drain, steady, micro or all")
+	flag.StringVar(&opt.scenario, "scenario", "all", strings.Join(scenarios, ", ")+" or all")
 	flag.StringVar(&opt.out, "out", "results", "file for the results (.json), or directory for <time>-<scenario>.json")
 	flag.StringVar(&b.agentBinary, "agent", "../bin/stint-agent", "the agent to measure")
 	flag.StringVar(&b.dir, "dir", os.TempDir(), "directory for backlog, state and logs of the run")
 	flag.IntVar(&b.agentCPU, "agent-cpu", last, "CPU that the agent is pinned to; -1 = any")
 	flag.IntVar(&b.sinkCPU, "sink-cpu", otherCPU, "CPU that sink and gen are pinned to; -1 = any")
-	flag.IntVar(&b.containers, "containers", 20, "containers that write")
+	flag.IntVar(&b.containers, "containers", 0, "containers that write; 0 = the scenario's own")
+	flag.IntVar(&b.rate, "rate", 0, "lines per second, where there is a pace; 0 = the scenario's own")
 	flag.DurationVar(&b.timeout, "timeout", 2*time.Minute, "how long to wait for the last record")
 	flag.BoolVar(&b.host, "host", false, "leave the agent's host scraper on")
 	flag.Func("set", "key=value handed on to the agent; may be given several times", func(s string) error {
 		b.set = append(b.set, s)
 		return nil
 	})
-	names := flag.String("variants", "otlp/none,otlp/gzip,otlp/zstd,otlphttp/none,otlphttp/gzip,otlphttp/zstd", "of drain; steady takes the first")
+	names := flag.String("variants", "otlp/none,otlp/gzip,otlp/zstd,otlphttp/none,otlphttp/gzip,otlphttp/zstd", "of drain; the others take the first")
 	flag.Int64Var(&opt.backlogBytes, "backlog", 1<<30, "drain: bytes of log files")
 	flag.IntVar(&opt.rounds, "rounds", 3, "drain: rounds of all variants")
-	flag.IntVar(&opt.rate, "rate", 10000, "steady: lines per second")
-	flag.DurationVar(&opt.warmUp, "warm-up", 10*time.Second, "steady: time before measuring")
-	flag.DurationVar(&opt.duration, "duration", 30*time.Second, "steady: time of measuring")
+	flag.DurationVar(&opt.warmUp, "warm-up", 10*time.Second, "steady, sparse, idle: time before measuring")
+	flag.DurationVar(&opt.duration, "duration", 30*time.Second, "steady, sparse, idle: time of measuring")
+	flag.DurationVar(&opt.outage, "outage", time.Minute, "outage: how long it lasts")
 	flag.Parse()
 
 	for name := range strings.SplitSeq(*names, ",") {
@@ -96,8 +101,8 @@ func parseFlags() (*bench, options, error) {
 		}
 		opt.variants = append(opt.variants, variant{protocol, compression})
 	}
-	if !slices.Contains([]string{"drain", "steady", "micro", "all"}, opt.scenario) {
-		return nil, opt, fmt.Errorf("-scenario: %q is not drain, steady, micro or all", opt.scenario)
+	if opt.scenario != "all" && !slices.Contains(scenarios, opt.scenario) {
+		return nil, opt, fmt.Errorf("-scenario: %q is not %s or all", opt.scenario, strings.Join(scenarios, ", "))
 	}
 	if opt.rounds < 1 || opt.backlogBytes < 1<<20 || flag.NArg() > 0 {
 		return nil, opt, errors.New("-rounds must be 1 or more, -backlog 1 MiB or more, and there are no arguments")
@@ -116,19 +121,19 @@ func run(ctx context.Context, b *bench, opt options) error {
 	}
 	defer os.RemoveAll(b.dir)
 
-	if wants("drain") || wants("steady") {
+	if opt.scenario != "micro" {
 		if b.agentBinary, err = filepath.Abs(b.agentBinary); err != nil {
 			return err
 		}
 		if _, err := os.Stat(b.agentBinary); err != nil {
 			return fmt.Errorf("%w: run make build first", err)
 		}
-		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink")
+		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink", "./cmd/pack")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
-			return fmt.Errorf("build gen and sink (in the bench directory?): %w", err)
+			return fmt.Errorf("build gen, sink and pack (in the bench directory?): %w", err)
 		}
-		b.genBinary, b.sinkBinary = filepath.Join(b.dir, "gen"), filepath.Join(b.dir, "sink")
+		b.genBinary, b.sinkBinary, b.packBinary = filepath.Join(b.dir, "gen"), filepath.Join(b.dir, "sink"), filepath.Join(b.dir, "pack")
 	}
 
 	res := result{
@@ -144,12 +149,22 @@ func run(ctx context.Context, b *bench, opt options) error {
 		}
 		os.RemoveAll(res.Backlog.Root)
 	}
-	if wants("steady") {
-		s, err := b.steady(ctx, opt.variants[0], opt.rate, opt.warmUp, opt.duration)
-		if err != nil {
-			return fmt.Errorf("steady: %w", err)
+	for _, scenario := range []string{"steady", "sparse", "idle"} {
+		if !wants(scenario) {
+			continue
 		}
-		res.Steady = append(res.Steady, s)
+		f, err := b.follow(ctx, scenario, opt.variants[0], opt.warmUp, opt.duration)
+		if err != nil {
+			return fmt.Errorf("%s: %w", scenario, err)
+		}
+		res.Follow = append(res.Follow, f)
+	}
+	if wants("outage") {
+		o, err := b.outage(ctx, opt.variants[0], opt.outage)
+		if err != nil {
+			return fmt.Errorf("outage: %w", err)
+		}
+		res.Outage = append(res.Outage, o)
 	}
 	var microErr error
 	if wants("micro") {

@@ -21,7 +21,8 @@ type result struct {
 	Backlog  *backlog       `json:"backlog,omitempty"`
 	Drain    []drainRound   `json:"drain_median,omitempty"`
 	Rounds   []drainRound   `json:"drain_rounds,omitempty"`
-	Steady   []steadyResult `json:"steady,omitempty"`
+	Follow   []followed     `json:"follow,omitempty"`
+	Outage   []outageResult `json:"outage,omitempty"`
 	Micro    []microResult  `json:"micro,omitempty"`
 	HostOn   bool           `json:"host_scraper"`
 	Set      []string       `json:"agent_set,omitempty"`
@@ -100,19 +101,28 @@ func (r *result) print(out io.Writer) {
 	mib := func(n int64) float64 { return float64(n) / (1 << 20) }
 	if len(r.Drain) > 0 {
 		fmt.Fprintf(out, "\ndrain of %.0f MB, %d lines; median of %d rounds\n", float64(r.Backlog.Bytes)/1e6, r.Backlog.Lines, len(r.Rounds)/len(r.Drain))
-		fmt.Fprintln(t, "variant\tMB/CPU s\tMB/s\tCPU s\tof it user\tafter ready\tCPU s/GB\tpeak RSS MiB\twire MB\tlost\trepeated\tout of order\t")
+		fmt.Fprintln(t, "variant\tMB/CPU s\tMB/s\tCPU s\tof it user\tafter ready\tCPU s/GB\tcompressor s\tratio\tpeak RSS MiB\twire MB\tlost\trepeated\tout of order\t")
 		for _, d := range r.Drain {
-			fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.0f\t%d\t%d\t%d\t\n", d.Variant, d.MBPerCPUSecond, d.MBPerSecond,
-				d.CPUSeconds, d.CPUUser, d.CPUAfterReady, d.CPUSecsPerGB, mib(d.PeakRSS), float64(d.WireBytes)/1e6, d.Lost, d.Repeated, d.OutOfOrder)
+			fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.0f\t%d\t%d\t%d\t\n", d.Variant, d.MBPerCPUSecond, d.MBPerSecond,
+				d.CPUSeconds, d.CPUUser, d.CPUAfterReady, d.CPUSecsPerGB, d.CompressorCPU, d.Ratio, mib(d.PeakRSS), float64(d.WireBytes)/1e6, d.Lost, d.Repeated, d.OutOfOrder)
 		}
 		t.Flush()
 	}
-	if len(r.Steady) > 0 {
-		fmt.Fprintf(out, "\nsteady\n")
-		fmt.Fprintln(t, "variant\tlines/s\tfor s\tCPU %\tof it user\tRSS MiB\tpeak RSS MiB\tlines\tlost\trepeated\tout of order\t")
-		for _, s := range r.Steady {
-			fmt.Fprintf(t, "%s\t%d\t%.0f\t%.2f\t%.2f\t%.1f\t%.1f\t%d\t%d\t%d\t%d\t\n", s.Variant, s.LinesPerSecond, s.Seconds, s.CPUPercent, s.CPUUserPercent,
-				mib(s.RSS), mib(s.PeakRSS), s.Lines, s.Lost, s.Repeated, s.OutOfOrder)
+	if len(r.Follow) > 0 {
+		fmt.Fprintf(out, "\nfollow\n")
+		fmt.Fprintln(t, "scenario\tvariant\tcontainers\tlines/s\tfor s\tCPU %\tof it user\tRSS MiB\tpeak RSS MiB\tlines\tlost\trepeated\tout of order\t")
+		for _, s := range r.Follow {
+			fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%.0f\t%.2f\t%.2f\t%.1f\t%.1f\t%d\t%d\t%d\t%d\t\n", s.Scenario, s.Variant, s.Containers, s.LinesPerSecond,
+				s.Seconds, s.CPUPercent, s.CPUUserPercent, mib(s.RSS), mib(s.PeakRSS), s.Lines, s.Lost, s.Repeated, s.OutOfOrder)
+		}
+		t.Flush()
+	}
+	if len(r.Outage) > 0 {
+		fmt.Fprintf(out, "\noutage\n")
+		fmt.Fprintln(t, "variant\tcontainers\tlines/s\tfor s\tresumed s after\tcaught up s after\tpeak RSS MiB\tpeak deleted MiB\trotations\trefused\tlines\tlost\trepeated\tout of order\t")
+		for _, o := range r.Outage {
+			fmt.Fprintf(t, "%s\t%d\t%d\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t%d\t%d\t%d\t%d\t\n", o.Variant, o.Containers, o.LinesPerSecond, o.OutageSeconds,
+				o.ResumedAfter, o.CaughtUpAfter, mib(o.PeakRSS), mib(o.PeakDeleted), o.Rotations, o.Refused, o.Lines, o.Lost, o.Repeated, o.OutOfOrder)
 		}
 		t.Flush()
 	}
@@ -134,8 +144,13 @@ func (r *result) lossless() bool {
 			return false
 		}
 	}
-	for _, s := range r.Steady {
+	for _, s := range r.Follow {
 		if s.Lost != 0 {
+			return false
+		}
+	}
+	for _, o := range r.Outage {
+		if o.Lost != 0 {
 			return false
 		}
 	}

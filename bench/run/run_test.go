@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -44,5 +46,36 @@ func TestProcessIsPinnedAndMeasured(t *testing.T) {
 	}
 	if err := p.gone(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWrittenIsTheLastWholeLine(t *testing.T) {
+	for name, tc := range map[string]struct {
+		out  string
+		want int64
+	}{
+		"nothing yet": {"", 0},
+		"a half line": {`{"lines":1`, 0},
+		"one":         {`{"lines":1}` + "\n", 1},
+		"several":     {`{"lines":1}` + "\n" + `{"lines":2}` + "\n" + `{"lin`, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &rig{dir: t.TempDir()}
+			if err := os.WriteFile(filepath.Join(r.dir, "gen.out"), []byte(tc.out), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := r.written(); err != nil || got.Lines != tc.want {
+				t.Errorf("written() = %d lines, %v, want %d", got.Lines, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestMedianTakesEachOnItsOwn(t *testing.T) {
+	got := median([]drainRound{
+		{CPUSeconds: 3, CompressorCPU: 2}, {CPUSeconds: 9, CompressorCPU: 1}, {CPUSeconds: 4, CompressorCPU: 8},
+	})
+	if got.CPUSeconds != 4 || got.CompressorCPU != 2 || got.Ratio != 2 {
+		t.Errorf("median has %v s, compressor %v s, ratio %v, want 4, 2 and 2", got.CPUSeconds, got.CompressorCPU, got.Ratio)
 	}
 }

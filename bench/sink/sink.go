@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ const maxRequestBytes = 64 << 20
 type Config struct {
 	GRPC, HTTP, Control string // addresses; port 0 = any free one
 	Check               bool   // account for the marks in log bodies, see workload.Sequences
+	Store               string // file for the unpacked requests with logs, one after the other; "" = none
 	Fault               Fault
 }
 
@@ -62,6 +64,7 @@ type Server struct {
 	faults    faults
 	listeners [3]net.Listener // gRPC, HTTP, control
 	sequences workload.Sequences
+	store     *os.File // nil = none
 
 	requests, refused, malformed atomic.Int64
 	records                      [3]atomic.Int64 // by Signal
@@ -69,7 +72,7 @@ type Server struct {
 	first, last                  atomic.Int64 // unix ns; 0 = none yet
 }
 
-// New opens the ports; Run serves them.
+// New opens the ports and the store; Run serves them.
 func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, faults: faults{Fault: cfg.Fault, start: time.Now()}}
 	for i, address := range [...]string{cfg.GRPC, cfg.HTTP, cfg.Control} {
@@ -81,6 +84,15 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("listen: %w", err)
 		}
 		s.listeners[i] = l
+	}
+	if cfg.Store != "" {
+		var err error
+		if s.store, err = os.Create(cfg.Store); err != nil {
+			for _, open := range s.listeners {
+				open.Close()
+			}
+			return nil, fmt.Errorf("store: %w", err)
+		}
 	}
 	return s, nil
 }
@@ -123,6 +135,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	grpcServer.GracefulStop()
 	serving.Wait()
+	if s.store != nil {
+		s.store.Close()
+	}
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}
@@ -154,6 +169,11 @@ func (s *Server) accept(signal Signal, request []byte, wire int64) error {
 	if err != nil {
 		s.malformed.Add(1)
 		return err
+	}
+	if s.store != nil && signal == Logs {
+		if _, err := s.store.Write(request); err != nil { // whole: os.File has a lock
+			return fmt.Errorf("store: %w", err)
+		}
 	}
 	s.first.CompareAndSwap(0, now)
 	s.last.Store(now)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -284,6 +286,26 @@ func TestRefusedConnections(t *testing.T) {
 	}
 	if code := post(t, s, "logs", "", logRequest(1)); code != http.StatusOK {
 		t.Errorf("status %d afterwards", code)
+	}
+}
+
+func TestStore(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "requests")
+	s := start(t, Config{Store: file})
+	for range 2 {
+		post(t, s, "logs", "gzip", logRequest(1))
+		post(t, s, "metrics", "", metricRequest())
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := proto.Marshal(logRequest(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := append(one, one...); !bytes.Equal(got, want) {
+		t.Errorf("store has %d bytes, want the two log requests, unpacked: %d", len(got), len(want))
 	}
 }
 

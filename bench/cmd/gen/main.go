@@ -1,5 +1,6 @@
 // Command gen writes a tree of container logs as the kubelet and containerd
-// do. At the end it prints what it wrote as one line of JSON.
+// do. At the end, and meanwhile if told so, it prints what it wrote as one line
+// of JSON.
 package main
 
 import (
@@ -16,7 +17,7 @@ import (
 	"stint/agent/workload"
 )
 
-// written is what gen prints at its end.
+// written is what gen prints.
 type written struct {
 	Lines   int64   `json:"lines"`
 	Bytes   int64   `json:"bytes"` // of log file, CRI headers included
@@ -37,6 +38,7 @@ func main() {
 	flag.DurationVar(&cfg.Pause, "pause", cfg.Pause, "see -wave")
 	flag.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "same seed, same names and texts")
 	duration := flag.Duration("duration", 0, "end after so long; 0 = after -lines or a signal")
+	report := flag.Duration("report", 0, "print what is written so often, too; 0 = at the end only")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "gen: unexpected argument %q\n", flag.Arg(0))
@@ -50,7 +52,7 @@ func main() {
 		ctx, cancel = context.WithTimeout(ctx, *duration)
 		defer cancel()
 	}
-	if err := run(ctx, cfg); err != nil {
+	if err := run(ctx, cfg, *report); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		if errors.As(err, new(usageError)) {
 			os.Exit(2)
@@ -61,15 +63,30 @@ func main() {
 
 type usageError struct{ error }
 
-func run(ctx context.Context, cfg workload.Config) error {
+func run(ctx context.Context, cfg workload.Config, report time.Duration) error {
 	w, err := workload.New(cfg)
 	if err != nil {
 		return usageError{err}
 	}
 	start := time.Now()
-	if err := w.Run(ctx); err != nil {
-		return err
+	say := func() error {
+		lines, bytes := w.Written()
+		return json.NewEncoder(os.Stdout).Encode(written{lines, bytes, time.Since(start).Seconds()})
 	}
-	lines, bytes := w.Written()
-	return json.NewEncoder(os.Stdout).Encode(written{lines, bytes, time.Since(start).Seconds()})
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	var tick <-chan time.Time
+	if report > 0 {
+		tick = time.Tick(report)
+	}
+	for {
+		select {
+		case <-tick:
+			if err := say(); err != nil {
+				return err
+			}
+		case err := <-done:
+			return errors.Join(err, say())
+		}
+	}
 }

@@ -21,6 +21,7 @@ func main() {
 	flag.StringVar(&cfg.HTTP, "http", cfg.HTTP, "address for OTLP over HTTP")
 	flag.StringVar(&cfg.Control, "control", cfg.Control, "address for GET /counters")
 	flag.BoolVar(&cfg.Check, "check", false, "account for the sequence numbers of gen in log bodies")
+	flag.StringVar(&cfg.Store, "store", "", "file for the unpacked requests with logs, one after the other")
 	flag.BoolVar(&cfg.Fault.Refuse, "refuse", false, "close connections as they come")
 	flag.DurationVar(&cfg.Fault.Delay, "delay", 0, "wait so long before each answer")
 	flag.IntVar(&cfg.Fault.Status, "status", 0, "answer with this HTTP status or its gRPC code, and do not count")
