@@ -36,7 +36,8 @@ type chain struct {
 	multiline Multiline
 	parse     Parse
 	attrs     []otlp.KeyValue // of each record, beside its stream
-	hotUntil  int64           // Tailer.clock until which it is swept often
+	hotUntil  int64           // Tailer.clock until which it is swept often; 0: it is not
+	grewAt    int64           // Tailer.clock when it last had something to read
 	askUntil  int64           // Tailer.clock until which reading waits for metadata
 
 	caughtUp atomic.Int64 // Tailer.clock when the log was last read to its end
@@ -196,8 +197,15 @@ func (c *chain) advance(s span) {
 		moved = p.file.settled(stream(st), p.off) || moved
 	}
 	if moved {
+		c.changed()
+	}
+}
+
+// changed has the chain's offsets saved. Needs chain.mu.
+func (c *chain) changed() {
+	if !c.dirty {
 		c.dirty = true
-		c.t.moved()
+		c.t.moved(c)
 	}
 }
 

@@ -36,26 +36,24 @@ func (f *file) unread() int64 {
 	return size - read
 }
 
-// giveUp takes the longest deleted files off their logs until the rest lies within
+// giveUp takes the longest deleted files off their logs until the rest of the total lies within
 // max_deleted_bytes. Files that a worker is in stay. Needs t.mu.
-func (s *scanner) giveUp() (given []loss) {
-	total := int64(0)
+func (s *scanner) giveUp(total int64) (given []loss) {
+	s.deleted.Store(total)
+	if total <= s.t.cfg.MaxDeletedBytes {
+		return nil
+	}
 	var held []loss
 	for _, c := range s.t.chains {
 		c.mu.Lock()
 		for i, f := range c.files {
-			if n := f.unread(); n > 0 {
-				total += n
-				if i > 0 || c.run != running {
-					held = append(held, loss{c: c, f: f})
-				}
+			if f.unread() > 0 && (i > 0 || c.run != running) {
+				held = append(held, loss{c: c, f: f})
 			}
 		}
 		c.mu.Unlock()
 	}
-	if total > s.t.cfg.MaxDeletedBytes {
-		slices.SortFunc(held, func(a, b loss) int { return int(a.f.goneAt - b.f.goneAt) })
-	}
+	slices.SortFunc(held, func(a, b loss) int { return int(a.f.goneAt - b.f.goneAt) })
 	for _, l := range held {
 		if total <= s.t.cfg.MaxDeletedBytes {
 			break

@@ -123,7 +123,7 @@ func (t *Tailer) inflate(c *chain, f *file) (err error) {
 			t.stats.recovered.Add(1)
 		} else {
 			f.id = t.store.newID()
-			c.dirty = true
+			c.changed()
 		}
 	}
 	f.size.Store(n)

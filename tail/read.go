@@ -370,7 +370,7 @@ func (w *worker) truncated(c *chain, f *file) {
 	f.tried.Store(0)
 	f.resume([streams]int64{})
 	f.headLen = 0
-	c.dirty = true
+	c.changed()
 	for _, j := range c.joins() {
 		if j.active && j.from.file == f {
 			j.from.off = 0

@@ -58,10 +58,13 @@ type scanner struct {
 	lastGlob time.Time
 	failing  map[string]time.Time // paths that can't be opened, and when that was last seen
 	denied   atomic.Int64         // how many they are
-	maxOpen  int                  // log files
+	maxOpen  int                  // files
 	open     int                  // as counted by the last sweep, and opened since
-	deleted  atomic.Int64         // unread bytes in files without a name
-	reckoned time.Time            // when lost logs of before the start were last looked for
+	openDirs int
+	hots     []*chain     // logs that grew lately
+	doubtful []*dir       // directories that may have changed unnoticed
+	deleted  atomic.Int64 // unread bytes in files without a name
+	reckoned time.Time    // when lost logs of before the start were last looked for
 }
 
 type dirKind uint8
@@ -72,15 +75,18 @@ const (
 	containerDir
 )
 
-// dir is a directory of the container tree.
+// dir is a directory of the container tree. It is held open (O_PATH), so that looking at it does
+// not walk its path: there are thousands.
 type dir struct {
 	path    string
+	fd      int // 0: not open
 	kind    dirKind
 	pod     pod
 	name    string // the container's
 	mtime   int64  // when it was read
 	unsure  bool   // may have changed since without a newer mtime
 	read    time.Time
+	listed  bool     // in scanner.doubtful
 	links   []string // live logs that are symbolic links: their targets change without the directory
 	chains  []*chain // of the logs in it
 	watched bool
@@ -95,7 +101,10 @@ type plainFile struct {
 // reserveFiles is how many of the process's open files are left for everything but logs.
 const reserveFiles = 256
 
-// openLimit is how many log files may be open.
+// spareFiles is how many more logs could be opened when a directory is kept open.
+const spareFiles = 1000
+
+// openLimit is how many log files and their directories may be open.
 func openLimit() int {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil || r.Cur > 1<<20 {
@@ -121,7 +130,10 @@ func (s *scanner) run(ctx context.Context) {
 			s.watch, events, failures = w, w.Events, w.Errors
 			s.watching.Store(true)
 		}
-		s.dirs[s.t.cfg.Containers.Root] = &dir{path: s.t.cfg.Containers.Root, kind: rootDir, unsure: true}
+		root := &dir{path: s.t.cfg.Containers.Root, kind: rootDir}
+		s.dirs[root.path] = root
+		s.doubt(root)
+		defer s.closeDirs()
 	}
 	s.sweep(time.Now())
 	s.started = true
@@ -141,7 +153,7 @@ func (s *scanner) run(ctx context.Context) {
 			if errors.Is(err, fsnotify.ErrEventOverflow) {
 				s.t.stats.overflows.Add(1)
 				for _, d := range s.dirs {
-					d.unsure = true
+					s.doubt(d)
 				}
 				s.sweep(time.Now())
 			} else {
@@ -164,53 +176,110 @@ func (s *scanner) event(e fsnotify.Event) {
 		return
 	}
 	if gone := s.dirs[e.Name]; gone != nil { // and maybe made again: another inode, not watched
-		gone.watched, gone.unsure = false, true
+		gone.watched = false
+		s.closeDir(gone)
+		s.doubt(gone)
 	}
 	d := s.dirs[filepath.Dir(e.Name)]
 	if d == nil {
 		return
 	}
-	d.unsure = true
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()
 	s.readDir(d, time.Now())
+	s.doubt(d)
+}
+
+// doubt has a directory read at the next look, whatever its time says.
+func (s *scanner) doubt(d *dir) {
+	d.unsure = true
+	if !d.listed {
+		d.listed = true
+		s.doubtful = append(s.doubtful, d)
+	}
+}
+
+// heat has a log looked at often for a while.
+func (s *scanner) heat(c *chain, now int64) {
+	if c.hotUntil == 0 {
+		s.hots = append(s.hots, c)
+	}
+	c.hotUntil = now + int64(hotFor)
+}
+
+// stat looks at a directory. One that was removed and made again is another.
+func (s *scanner) stat(d *dir, st *unix.Stat_t) error {
+	if d.fd == 0 && s.open+s.openDirs < s.maxOpen-spareFiles {
+		if fd, err := unix.Open(d.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+			d.fd = fd
+			s.openDirs++
+		}
+	}
+	if d.fd != 0 {
+		if err := unix.Fstat(d.fd, st); err == nil && st.Nlink > 0 {
+			return nil
+		}
+		s.closeDir(d)
+	}
+	return unix.Stat(d.path, st)
+}
+
+func (s *scanner) closeDir(d *dir) {
+	if d.fd != 0 {
+		unix.Close(d.fd)
+		d.fd = 0
+		s.openDirs--
+	}
+}
+
+func (s *scanner) closeDirs() {
+	for _, d := range s.dirs {
+		s.closeDir(d)
+	}
 }
 
 // hot looks at what grew lately and at directories that may have changed.
 func (s *scanner) hot(now time.Time) {
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()
-	for _, d := range s.dirs {
+	for i := range s.doubtful { // checkDir may append: to look at next time
+		d := s.doubtful[i]
 		if d.unsure {
 			s.checkDir(d, now)
 		}
 	}
+	s.doubtful = slices.DeleteFunc(s.doubtful, func(d *dir) bool {
+		d.listed = d.unsure && s.dirs[d.path] == d
+		return !d.listed
+	})
 	clock := s.t.clock()
-	for _, c := range s.t.chains {
-		if c.hotUntil >= clock {
-			s.lookAt(c, clock)
+	s.hots = slices.DeleteFunc(s.hots, func(c *chain) bool { // of those that are over by now, too
+		if c.hotUntil >= clock && s.t.chains[c.key] == c {
+			return false
 		}
+		c.hotUntil = 0
+		return true
+	})
+	for _, c := range s.hots {
+		s.lookAt(c, clock)
 	}
 }
 
 // sweep looks at everything.
 func (s *scanner) sweep(now time.Time) {
 	s.t.mu.Lock()
-	s.open = 0
-	for _, c := range s.t.chains {
-		c.mu.Lock()
-		s.open += len(c.files) + len(c.drained)
-		c.mu.Unlock()
-	}
 	for _, d := range s.dirs {
 		s.checkDir(d, now)
 	}
 	s.sweepPlain(now)
 	clock := s.t.clock()
+	open, deleted := 0, int64(0)
 	for _, c := range s.t.chains {
-		s.lookAt(c, clock)
+		files, unread := s.lookAt(c, clock)
+		open, deleted = open+files, deleted+unread
 	}
-	dropped := s.giveUp()
+	s.open = open
+	dropped := s.giveUp(deleted)
 	s.reckon(now)
 	s.forgive(now)
 	s.t.mu.Unlock()
@@ -223,12 +292,17 @@ func (s *scanner) sweep(now time.Time) {
 // checkDir reads d when its time says that it changed.
 func (s *scanner) checkDir(d *dir, now time.Time) {
 	var st unix.Stat_t
-	if err := unix.Stat(d.path, &st); err != nil {
+	rescan := now.Sub(d.read) > rescanEvery
+	if rescan {
+		s.closeDir(d) // a file system may not tell of an open directory that it was removed
+	}
+	if err := s.stat(d, &st); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			s.openFailed(d.path, err)
 			return
 		}
 		if d.kind != rootDir { // its logs stay until they are drained
+			s.closeDir(d)
 			delete(s.dirs, d.path)
 		}
 		for _, c := range d.chains {
@@ -239,7 +313,7 @@ func (s *scanner) checkDir(d *dir, now time.Time) {
 		d.mtime, d.watched = 0, false
 		return
 	}
-	if mtime := st.Mtim.Nano(); d.unsure || mtime != d.mtime || now.Sub(d.read) > rescanEvery {
+	if mtime := st.Mtim.Nano(); d.unsure || mtime != d.mtime || rescan {
 		s.readDir(d, now)
 		return
 	}
@@ -277,15 +351,19 @@ func (s *scanner) readDir(d *dir, now time.Time) {
 		s.openFailed(d.path, err)
 		return
 	}
+	var held unix.Stat_t
+	if d.fd != 0 && (unix.Fstat(d.fd, &held) != nil || held.Ino != st.Ino || held.Dev != st.Dev) {
+		s.closeDir(d) // made anew
+	}
 	d.mtime, d.read = st.Mtim.Nano(), now
 	age := time.Since(time.Unix(0, d.mtime)).Abs() // in the future after the clock was set back
-	d.unsure = age < coarse
+	d.unsure = false
+	// A container's directory is made before its first log: look until it is there.
+	if age < coarse || d.kind == containerDir && len(entries) == 0 && age < time.Minute {
+		s.doubt(d)
+	}
 	if d.kind == containerDir {
 		s.readLogs(d, entries)
-		// A container's directory is made before its first log: look until it is there.
-		if len(entries) == 0 && age < time.Minute {
-			d.unsure = true
-		}
 		return
 	}
 	for _, e := range entries {
@@ -293,7 +371,7 @@ func (s *scanner) readDir(d *dir, now time.Time) {
 		if s.dirs[path] != nil || !e.IsDir() && e.Type()&fs.ModeSymlink == 0 {
 			continue
 		}
-		sub := &dir{path: path, unsure: true}
+		sub := &dir{path: path}
 		if d.kind == rootDir {
 			p, ok := parsePod(e.Name())
 			if !ok {
@@ -377,9 +455,9 @@ func (s *scanner) readLogs(d *dir, entries []fs.DirEntry) {
 // taken lets a chain be read that has a new file, unless it waits for metadata.
 func (s *scanner) taken(c *chain) {
 	now := s.t.clock()
-	c.hotUntil = now + int64(hotFor)
+	s.heat(c, now)
 	if s.learn(c, now) {
-		s.enqueue(c)
+		s.enqueue(c, now)
 	}
 }
 
@@ -388,7 +466,7 @@ func (s *scanner) generation(d *dir, g generation) *chain {
 	var st unix.Stat_t
 	if err := unix.Stat(g.path, &st); err != nil {
 		if !slices.Contains(d.links, g.path) { // a dangling link is usual, a name that is gone was renamed just now
-			d.unsure = true
+			s.doubt(d)
 		}
 		return nil
 	}
@@ -414,7 +492,7 @@ func (s *scanner) generation(d *dir, g generation) *chain {
 		return nil
 	}
 	if c != nil && c.find(f.dev, f.ino) != nil { // renamed just now
-		d.unsure = true
+		s.doubt(d)
 		f.close()
 		return nil
 	}
@@ -491,7 +569,7 @@ func (c *chain) renamedAway() {
 
 // openLog opens a log by openFile or openCompressed.
 func (s *scanner) openLog(path string, open func(string) (*file, error)) (*file, error) {
-	if s.open >= s.maxOpen {
+	if s.open+s.openDirs >= s.maxOpen {
 		err := fmt.Errorf("%d log files are open, all that the limit of open files allows; raise it (LimitNOFILE, ulimit -n) or exclude some", s.open)
 		s.openFailed(path, err)
 		return nil, err
@@ -657,8 +735,8 @@ func (s *scanner) plainGeneration(p *plainFile, st *unix.Stat_t) {
 }
 
 // lookAt sees whether a chain has something to do, and drops what is over; now is
-// Tailer.clock.
-func (s *scanner) lookAt(c *chain, now int64) {
+// Tailer.clock. It returns how many files it has open, and what they keep on disk without a name.
+func (s *scanner) lookAt(c *chain, now int64) (open int, unread int64) {
 	mayRead := s.learn(c, now)
 	c.mu.Lock()
 	work := false
@@ -667,6 +745,7 @@ func (s *scanner) lookAt(c *chain, now int64) {
 			s.t.log.Warn("log can't be looked at", "file", f.path, "err", err)
 			continue
 		}
+		unread += f.unread()
 		switch size, read := f.size.Load(), f.read.Load(); {
 		case size != read && size != f.tried.Load() || f.touched && read > 0:
 			work = true
@@ -692,19 +771,25 @@ func (s *scanner) lookAt(c *chain, now int64) {
 			i--
 		}
 	}
+	open = len(c.files) + len(c.drained)
 	due := c.wakeAt.Load()
 	over := len(c.files) == 0 && len(c.drained) == 0 && len(c.kept) == 0 && due == 0 && c.run == idle
 	c.mu.Unlock()
 	if over {
 		delete(s.t.chains, c.key)
-		return
+		return 0, 0
 	}
 	if work {
-		c.hotUntil = now + int64(hotFor)
+		// A log that writes now and then is not looked at more often for it.
+		if now-c.grewAt < int64(hotFor) {
+			s.heat(c, now)
+		}
+		c.grewAt = now
 	}
 	if mayRead && (work || due != 0 && due <= now) {
-		s.enqueue(c)
+		s.enqueue(c, now)
 	}
+	return open, unread
 }
 
 // end closes a delivered file that has no name of its own any more. Needs t.mu and c.mu.
@@ -728,10 +813,8 @@ func (s *scanner) end(c *chain, f *file) {
 	s.t.pending = append(s.t.pending, record{ID: f.id, Gone: true})
 }
 
-// enqueue hands c to the workers, unless they have it or it is paused.
-func (s *scanner) enqueue(c *chain) {
-	now := s.t.clock()
-	c.hotUntil = max(c.hotUntil, now+int64(hotFor))
+// enqueue hands c to the workers, unless they have it or it is paused; now is Tailer.clock.
+func (s *scanner) enqueue(c *chain, now int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pausedUntil > now {

@@ -22,9 +22,11 @@ import (
 )
 
 const (
-	// saveGap lies between two writes of offsets. The first after a pause follows its
-	// acknowledgement at once: what arrived and is not yet written is what a kill repeats.
-	saveGap = 20 * time.Millisecond
+	// saveDelay lies between an acknowledgement and the writing of offsets: what arrived and is
+	// not yet written is what a kill repeats. The chunks of one batch are acknowledged together.
+	saveDelay = time.Millisecond
+	// saveGap lies between two writes.
+	saveGap = 10 * time.Millisecond
 	// syncInterval is how much of that a power failure may repeat.
 	syncInterval = time.Second
 )
@@ -51,6 +53,10 @@ type Tailer struct {
 	joined   atomic.Int64  // bytes of records that wait for their ends
 	inflated atomic.Int64  // bytes of compressed logs that lie written out
 	unsaid   chan struct{} // a frontier moved since the last save
+
+	dirtyMu sync.Mutex // guards below; taken after a chain's
+	dirty   []*chain   // whose frontiers moved since the last save
+	spare   []*chain   // memory for the next
 
 	saving  sync.Mutex // one save at a time; taken before mu
 	mu      sync.Mutex // guards below; taken before a chain's
@@ -138,8 +144,11 @@ func (t *Tailer) Close() error {
 	return err
 }
 
-// moved wakes the saving.
-func (t *Tailer) moved() {
+// moved says that c's offsets are to be saved, and wakes the saving.
+func (t *Tailer) moved(c *chain) {
+	t.dirtyMu.Lock()
+	t.dirty = append(t.dirty, c)
+	t.dirtyMu.Unlock()
 	select {
 	case t.unsaid <- struct{}{}:
 	default:
@@ -147,8 +156,8 @@ func (t *Tailer) moved() {
 }
 
 func (t *Tailer) saveLoop(ctx context.Context) {
-	gap := time.NewTimer(0)
-	defer gap.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	sync := time.NewTicker(syncInterval)
 	defer sync.Stop()
 	hour := time.NewTicker(time.Hour)
@@ -160,15 +169,21 @@ func (t *Tailer) saveLoop(ctx context.Context) {
 			t.log.Warn("offsets could not be saved; after a restart lines may be sent twice", "err", err)
 		}
 	}
-	var unsaid chan struct{} // nil while the gap lasts
+	var unsaid chan struct{} // nil while a save is due, or just was
+	due := false
 	for {
 		select {
 		case <-unsaid:
-			unsaid = nil
+			unsaid, due = nil, true
+			timer.Reset(saveDelay)
+		case <-timer.C:
+			if !due {
+				unsaid = t.unsaid
+				continue
+			}
 			save(false)
-			gap.Reset(saveGap)
-		case <-gap.C:
-			unsaid = t.unsaid
+			due = false
+			timer.Reset(saveGap)
 		case <-sync.C:
 			save(true)
 		case <-hour.C:
@@ -207,17 +222,19 @@ func (t *Tailer) save(durably bool) error {
 	t.mu.Lock()
 	records := t.pending
 	t.pending = nil
-	for _, c := range t.chains {
+	t.dirtyMu.Lock()
+	dirty := t.dirty
+	t.dirty, t.spare = t.spare[:0], dirty
+	t.dirtyMu.Unlock()
+	for _, c := range dirty {
 		c.mu.Lock()
-		if c.dirty {
-			c.dirty = false
-			for _, list := range [2][]*file{c.drained, c.files} {
-				for _, f := range list {
-					if f.done != f.saved && f.f != nil { // one that is to be decompressed has not moved
-						f.identify()
-						f.saved = f.done
-						records = append(records, f.record())
-					}
+		c.dirty = false
+		for _, list := range [2][]*file{c.drained, c.files} {
+			for _, f := range list {
+				if f.done != f.saved && f.f != nil { // one that is to be decompressed has not moved
+					f.identify()
+					f.saved = f.done
+					records = append(records, f.record())
 				}
 			}
 		}
@@ -258,7 +275,7 @@ func (t *Tailer) add(c *chain, f *file) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.insert(f)
-	c.dirty = true
+	c.changed()
 }
 
 // insert puts f at its place among the generations. Needs c.mu.
