@@ -111,14 +111,20 @@ func gauge(name, help string, f func() float64) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
 }
 
-// trimEvery is how often slabs that lay idle are given back.
-const trimEvery = 10 * time.Second
+const (
+	// trimEvery is how often slabs that lay idle are given back.
+	trimEvery = 10 * time.Second
+	// returnEvery is how often memory that the heap does not need goes back to the kernel, if it is
+	// more than returnOver: the runtime keeps what a start or a burst took for minutes.
+	returnEvery = 30 * time.Second
+	returnOver  = 4 << 20
+)
 
 // run watches the process until ctx ends.
 func (m *memory) run(ctx context.Context) {
 	tick := time.NewTicker(m.cfg.CheckInterval)
 	defer tick.Stop()
-	trimmed := time.Now()
+	trimmed, returned := time.Now(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -129,6 +135,12 @@ func (m *memory) run(ctx context.Context) {
 				trimmed = now
 				m.logs.Trim()
 				m.metrics.Trim()
+			}
+			if now.Sub(returned) >= returnEvery {
+				returned = now
+				if unneeded() > returnOver {
+					debug.FreeOSMemory()
+				}
 			}
 		}
 	}
@@ -164,6 +176,13 @@ func (m *memory) check(used int64) {
 		m.logs.SetLimit(0)
 		m.metrics.SetLimit(0)
 	}
+}
+
+// unneeded is what the heap holds beyond what was live after the last collection.
+func unneeded() int64 {
+	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(s)
+	return int64(s[0].Value.Uint64()) - int64(s[1].Value.Uint64()) - int64(s[2].Value.Uint64()) - int64(s[3].Value.Uint64())
 }
 
 // processMemory is what the Go runtime holds: all it mapped less what it gave back.

@@ -36,6 +36,7 @@ type chain struct {
 	multiline Multiline
 	parse     Parse
 	attrs     []otlp.KeyValue // of each record, beside its stream
+	encoded   *encoded        // the same, if others share it
 	hotUntil  int64           // Tailer.clock until which it is swept often; 0: it is not
 	grewAt    int64           // Tailer.clock when it last had something to read
 	askUntil  int64           // Tailer.clock until which reading waits for metadata

@@ -28,15 +28,14 @@ var (
 // profile is how the lines of a log become records, and whose they are. It is immutable; a log
 // gets another one between two turns.
 type profile struct {
-	of         *Container // what it was made of; nil: nothing is known (yet)
-	group      *otlp.Group
-	attrs      [streams][]byte // encoded attributes of a record, by stream
-	cut        [streams][]byte // the same with stint.truncated
-	skip       bool            // nothing is read
-	drop       [streams]bool   // records of the stream are left out
-	grouping   *grouping       // nil: each line is a record
-	simple     bool            // neither of the two
-	limited    bool            // by the rate limit
+	of    *Container // what it was made of; nil: nothing is known (yet)
+	group *otlp.Group
+	*encoded
+	skip       bool          // nothing is read
+	drop       [streams]bool // records of the stream are left out
+	grouping   *grouping     // nil: each line is a record
+	simple     bool          // neither of the two
+	limited    bool          // by the rate limit
 	body       bodyMode
 	structured bool
 }
@@ -45,10 +44,11 @@ type profile struct {
 type rules struct {
 	groupings map[string]*grouping // by mode, and by pattern
 	parse     map[string]bodyMode
+	container *encoded // attributes of containers' records
 }
 
 func newRules() *rules {
-	r := &rules{groupings: map[string]*grouping{}, parse: map[string]bodyMode{}}
+	r := &rules{groupings: map[string]*grouping{}, parse: map[string]bodyMode{}, container: encodeAttrs(nil)}
 	for _, mode := range MultilineModes {
 		r.groupings[mode], _ = newGrouping(mode, "")
 	}
@@ -89,15 +89,30 @@ func (c *chain) newProfile(about *Container) *profile {
 	p.simple = p.grouping == nil && p.drop == [streams]bool{}
 	p.limited = c.who.uid != "" && t.cfg.Containers.RateLimit.RecordsPerSecond > 0
 	p.group = otlp.NewGroup(resource, otlp.SchemaURL, "stint/tail", t.version)
+	p.encoded = c.encoded
+	if p.encoded == nil {
+		p.encoded = encodeAttrs(c.attrs)
+	}
+	return p
+}
+
+// encoded are the attributes of a record, by stream.
+type encoded struct {
+	attrs [streams][]byte
+	cut   [streams][]byte // the same with stint.truncated
+}
+
+func encodeAttrs(of []otlp.KeyValue) *encoded {
+	e := &encoded{}
 	for s, name := range [streams]string{stdout: "stdout", stderr: "stderr"} {
-		attrs := slices.Clone(c.attrs)
+		attrs := slices.Clone(of)
 		if name != "" {
 			attrs = append(attrs, otlp.Attr("log.iostream", name))
 		}
-		p.attrs[s] = otlp.AppendAttrs(nil, otlp.AttrsOfLogRecord, attrs)
-		p.cut[s] = otlp.AppendAttrs(nil, otlp.AttrsOfLogRecord, append(attrs, otlp.KeyValue{Key: "stint.truncated", Value: otlp.Bool(true)}))
+		e.attrs[s] = otlp.AppendAttrs(nil, otlp.AttrsOfLogRecord, attrs)
+		e.cut[s] = otlp.AppendAttrs(nil, otlp.AttrsOfLogRecord, append(attrs, otlp.KeyValue{Key: "stint.truncated", Value: otlp.Bool(true)}))
 	}
-	return p
+	return e
 }
 
 // unique keeps the first attribute of each name: a resource must not have two.

@@ -634,7 +634,11 @@ func (s *scanner) containerChain(d *dir, key string, restart int) *chain {
 		otlp.Attr("k8s.pod.uid", d.pod.uid),
 		otlp.Attr("k8s.container.name", d.name),
 		otlp.KeyValue{Key: "k8s.container.restart_count", Value: otlp.Int(int64(restart))})
+	c.encoded = s.t.rules.container
 	c.wanted = c.newProfile(nil)
+	if s.t.lookup == nil {
+		c.base = nil // nothing more is going to be learnt
+	}
 	return c
 }
 
