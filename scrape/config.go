@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"stint/scrape/cgroup"
 	"stint/scrape/dedup"
 	"stint/scrape/host"
 	"stint/scrape/kubelet"
@@ -17,12 +18,13 @@ type Config struct {
 	RootPath string         `yaml:"root_path" doc:"where the host's root directory is seen; /host in a container that mounts it there"`
 	Host     host.Config    `yaml:"host" doc:"metrics of this machine"`
 	Kubelet  kubelet.Config `yaml:"kubelet" doc:"what the kubelet of this node knows: labels, owners, images of the pods whose logs are read"`
+	Cgroup   cgroup.Config  `yaml:"cgroup" doc:"metrics of containers, pods and systemd units"`
 	Dedup    dedup.Config   `yaml:"dedup" doc:"which source has what several know"`
 }
 
 // Defaults scrapes every 10 s: the grid on which the kubelet refreshes its own numbers.
 func Defaults() Config {
-	return Config{Interval: 10 * time.Second, RootPath: "/", Host: host.Defaults(), Kubelet: kubelet.Defaults(), Dedup: dedup.Defaults()}
+	return Config{Interval: 10 * time.Second, RootPath: "/", Host: host.Defaults(), Kubelet: kubelet.Defaults(), Cgroup: cgroup.Defaults(), Dedup: dedup.Defaults()}
 }
 
 // Check reports every fault at once, each under its YAML path.
@@ -37,5 +39,5 @@ func (c Config) Check() error {
 	if !filepath.IsAbs(c.RootPath) {
 		errs = append(errs, fmt.Errorf("scrape.root_path: %q is not an absolute path; give / or where the host is mounted, e.g. /host", c.RootPath))
 	}
-	return errors.Join(append(errs, c.Host.Check(), c.Kubelet.Check(), c.Dedup.Check())...)
+	return errors.Join(append(errs, c.Host.Check(), c.Kubelet.Check(), c.Cgroup.Check(), c.Dedup.Check())...)
 }

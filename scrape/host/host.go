@@ -33,7 +33,6 @@ type Host struct {
 	log             *slog.Logger
 	group           *otlp.Group
 	parts           []part
-	claims          map[string]*dedup.Claim // by metric, of those that the kubelet has, too
 
 	// boot is when the machine started (ns since 1970), the start time of its counters; 0
 	// until /proc/stat could be read. It is frozen: btime moves when the clock is set.
@@ -50,6 +49,7 @@ type part struct {
 	name string
 	scraper
 	points series.Points
+	claims dedup.Claims
 }
 
 // scraper reads one group of metrics into p; now is the time of the tick in ns since 1970.
@@ -94,25 +94,14 @@ func New(cfg Config, rootPath, nodeName, version string, overlap *dedup.Table, i
 	if cfg.Enabled {
 		for _, s := range scrapers {
 			if s.enabled(&cfg) {
-				h.parts = append(h.parts, part{name: s.name, scraper: s.new(h, &cfg), points: series.Points{Table: s.table}})
-				h.claim(s.table, overlap, interval)
+				h.parts = append(h.parts, part{
+					name: s.name, scraper: s.new(h, &cfg), points: series.Points{Table: s.table},
+					claims: overlap.ClaimAll("host", interval, dedup.Node, "", s.table),
+				})
 			}
 		}
 	}
 	return h
-}
-
-// claim says which quantities of a table are the host's to tell.
-func (h *Host) claim(table []series.Metric, overlap *dedup.Table, interval time.Duration) {
-	for _, m := range table {
-		if overlap == nil || !dedup.HasTwin(m.Name) {
-			continue
-		}
-		if h.claims == nil {
-			h.claims = map[string]*dedup.Claim{}
-		}
-		h.claims[m.Name] = overlap.Claim("host", interval, dedup.Key{Kind: dedup.Node, Concept: m.Name}, m.Instrument == otlp.Counter)
-	}
 }
 
 // findPID says whose /proc directory shows the host's namespaces.
@@ -149,22 +138,7 @@ func (h *Host) Scrape(_ context.Context, i int, at time.Time, hand func(*otlp.Gr
 	now := uint64(at.UnixNano())
 	p.points.Begin(h.boottime(now))
 	err := p.scrape(&p.points, now)
-	s := p.points.Commit(now)
-	start, n := 0, 0 // of what is handed over together
-	for _, run := range p.points.Runs() {
-		data := s.Bytes()[run.Start:run.End]
-		if c := h.claims[p.points.Table[run.Metric].Name]; c == nil || c.Judge(at, now, data, run.Points) == dedup.Pass {
-			n += run.Points
-			continue
-		}
-		if n > 0 {
-			hand(h.group, s.Bytes()[start:run.Start], n)
-		}
-		start, n = run.End, 0
-	}
-	if n > 0 {
-		hand(h.group, s.Bytes()[start:], n)
-	}
+	p.claims.Hand(&p.points, p.points.Commit(now), at, now, h.group, hand)
 	return err
 }
 
