@@ -22,13 +22,14 @@ func TestCheckReportsEveryFault(t *testing.T) {
 		t.Fatal("no fault was found")
 	}
 	lines := strings.Split(err.Error(), "\n")
-	for i, key := range []string{"enabled", "endpoint", "pin", "insecure_skip_verify", "pods_api_socket", "timeout"} {
+	for i, key := range []string{"enabled", "endpoint", "pin", "insecure_skip_verify", "pods_api_socket", "timeout", "interval", "volumes"} {
 		if i >= len(lines) || !strings.HasPrefix(lines[i], "scrape.kubelet."+key+": ") || !strings.Contains(lines[i], ";") {
 			t.Errorf("line %d is not about %s with a remedy:\n%v", i, key, err)
 		}
 	}
 	for _, e := range []string{"https://", "https://node:0", "https://node:10250/pods", "https://node?x", "node:10250", "https://node:99999"} {
-		if (Config{Enabled: "auto", Endpoint: e, Timeout: time.Second}).Check() == nil {
+		cfg := Defaults()
+		if cfg.Endpoint = e; cfg.Check() == nil {
 			t.Errorf("endpoint %q passes", e)
 		}
 	}

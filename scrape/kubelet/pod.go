@@ -1,4 +1,4 @@
-// Package kubelet reads what the kubelet of this node knows: for now, its pods.
+// Package kubelet reads what the kubelet of this node knows: its pods, and their statistics (stats.go).
 //
 // Pods come from the kubelet's Pods API, a gRPC stream over a Unix socket, where there is one,
 // else from GET /pods. The API server is not asked for anything.
