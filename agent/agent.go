@@ -24,9 +24,6 @@ import (
 	"stint/export"
 	"stint/export/otlp"
 	"stint/scrape"
-	"stint/scrape/dedup"
-	"stint/scrape/host"
-	"stint/scrape/kubelet"
 	"stint/tail"
 	"stint/tail/journal"
 )
@@ -45,7 +42,7 @@ type Agent struct {
 	export  *export.Exporting
 	tailer  *tail.Tailer      // nil when no pipeline takes logs
 	journal *journal.Follower // nil when the journal is not followed
-	pods    *kubelet.Pods     // nil outside Kubernetes
+	node    *node             // nil outside Kubernetes
 	grid    *scrape.Grid      // nil when nothing is scraped
 	sink    *export.Sink      // nil when an exporter is configured
 	demo    *demo             // nil without --demo
@@ -104,16 +101,16 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	if a.export, err = export.New(cfg.Batch, exporters, pipelines, version, a.log.With("part", "export"), a.reg); err != nil {
 		return nil, err
 	}
-	if err = a.newPods(); err != nil {
+	if a.node, err = newNode(cfg, a.log, a.reg); err != nil {
 		return nil, err
 	}
 	if a.export.Wants(otlp.Logs, "tail") {
 		var lookup func(uid, container string, restart int) *tail.Container
-		if a.pods != nil {
-			lookup = newMetadata(a.pods, cfg.Tail.Containers, a.log.With("part", "tail")).lookup
+		if a.node != nil {
+			lookup = newMetadata(a.node.pods, cfg.Tail.Containers, a.log.With("part", "tail")).lookup
 		}
 		a.tailer, err = tail.New(tail.Options{
-			Config: cfg.Tail, StateDir: filepath.Join(cfg.StateDir, offsets), Resource: a.resource(), Version: version,
+			Config: cfg.Tail, StateDir: filepath.Join(cfg.StateDir, offsets), Resource: resourceOf(cfg), Version: version,
 			Pool: a.memory.logs, Out: a.export.Input(otlp.Logs, "tail"), Workers: runtime.GOMAXPROCS(0),
 			OwnPod: ownPod(), Lookup: lookup, Log: a.log.With("part", "tail"), Registerer: a.reg,
 		})
@@ -130,24 +127,6 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	return a, nil
 }
 
-// newPods makes the table of this node's pods, where there is a kubelet.
-func (a *Agent) newPods() error {
-	cfg := a.cfg.Scrape.Kubelet
-	if !cfg.On() {
-		return nil
-	}
-	if cfg.Endpoint == "" {
-		cfg.Endpoint = "https://" + net.JoinHostPort(a.cfg.NodeName, "10250")
-	}
-	log := a.log.With("part", "kubelet")
-	client, err := kubelet.NewClient(cfg, log)
-	if err != nil {
-		return err
-	}
-	a.pods, err = kubelet.NewPods(cfg, client, log, a.reg)
-	return err
-}
-
 // newJournal makes the follower of the journal, where there is one and some pipeline takes it.
 func (a *Agent) newJournal(offsets string) error {
 	on, why := a.cfg.Journald.On()
@@ -158,7 +137,7 @@ func (a *Agent) newJournal(offsets string) error {
 	log.Info("following the journal", "because", why)
 	var err error
 	a.journal, err = journal.New(journal.Options{
-		Config: a.cfg.Journald, StateDir: filepath.Join(a.cfg.StateDir, offsets), Resource: a.resource(), Version: a.version,
+		Config: a.cfg.Journald, StateDir: filepath.Join(a.cfg.StateDir, offsets), Resource: resourceOf(a.cfg), Version: a.version,
 		MaxLineBytes: a.cfg.Tail.MaxLineBytes, Pool: a.memory.logs, Out: a.export.Input(otlp.Logs, "journald"),
 		Log: log, Registerer: a.reg,
 	})
@@ -167,14 +146,13 @@ func (a *Agent) newJournal(offsets string) error {
 
 // newGrid makes the scraping of what some pipeline takes.
 func (a *Agent) newGrid() (*scrape.Grid, error) {
-	log := a.log.With("part", "scrape")
-	overlap := dedup.New(a.cfg.Scrape.Dedup, a.reg)
-	var sources []scrape.Source
-	if a.export.Wants(otlp.Metrics, "host") && a.cfg.Scrape.Host.Enabled {
-		sources = append(sources, host.New(a.cfg.Scrape.Host, a.cfg.Scrape.RootPath, a.cfg.KubernetesNode, a.version, overlap, a.cfg.Scrape.Interval, log))
+	wants := func(source string) bool { return a.export.Wants(otlp.Metrics, source) }
+	sources, err := newSources(a.cfg, a.version, a.node, wants, a.log, a.reg)
+	if err != nil {
+		return nil, err
 	}
-	if a.export.Wants(otlp.Metrics, "self") {
-		sources = append(sources, newSelf(a.reg, a.cfg.NodeName, a.resource(), a.version, a.started))
+	if wants("self") {
+		sources = append(sources, newSelf(a.reg, a.cfg.NodeName, resourceOf(a.cfg), a.version, a.started))
 	}
 	if len(sources) == 0 {
 		return nil, nil
@@ -184,16 +162,7 @@ func (a *Agent) newGrid() (*scrape.Grid, error) {
 		to[s.Name()] = a.export.Input(otlp.Metrics, s.Name())
 	}
 	emit := func(source string, c *otlp.Chunk) { to[source](c) }
-	return scrape.New(a.cfg.Scrape, sources, a.memory.metrics, emit, log, a.reg)
-}
-
-// resource is what logs and the agent's own metrics say of this machine.
-func (a *Agent) resource() []otlp.KeyValue {
-	kvs := []otlp.KeyValue{otlp.Attr("host.name", host.HostName(a.cfg.Scrape.RootPath, a.cfg.KubernetesNode))}
-	if a.cfg.KubernetesNode != "" {
-		kvs = append(kvs, otlp.Attr("k8s.node.name", a.cfg.KubernetesNode))
-	}
-	return kvs
+	return scrape.New(a.cfg.Scrape, sources, a.memory.metrics, emit, a.log.With("part", "scrape"), a.reg)
 }
 
 // ownPod is namespace/name of the pod that the agent runs in, or empty.
@@ -239,8 +208,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	servers.Go(func() { a.memory.run(serve) })
 	servers.Go(func() { a.rates.run(serve, a) })
-	if a.pods != nil {
-		servers.Go(func() { a.pods.Run(serve) })
+	if a.node != nil {
+		servers.Go(func() { a.node.pods.Run(serve) })
 	}
 	sender.Go(func() { a.export.Run(send) })
 	if a.tailer != nil {

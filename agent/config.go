@@ -86,7 +86,7 @@ func Defaults() Config {
 
 // Sources are the names that pipelines know, by signal.
 func Sources() map[string][]string {
-	return map[string][]string{"logs": {"tail", "journald"}, "metrics": {"host", "self"}}
+	return map[string][]string{"logs": {"tail", "journald"}, "metrics": {"host", "cgroup", "kubelet", "self"}}
 }
 
 // LoadArgs is everything a configuration is read from.

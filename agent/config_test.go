@@ -175,7 +175,7 @@ func TestCheckFaults(t *testing.T) {
 			`3:32: pipelines.logs.sources[2]: "tail" is named twice; remove one`,
 			`3:51: pipelines.logs.exporters[0]: "oltp" is not configured; add it under exporters or write one of otlp`,
 			`4:3: pipelines.metrics.exporters: empty; name at least one entry of exporters`,
-			`4:23: pipelines.metrics.sources[0]: "tail" is not a source of metrics; write one of host, self`,
+			`4:23: pipelines.metrics.sources[0]: "tail" is not a source of metrics; write one of host, cgroup, kubelet, self`,
 			`5:3: pipelines.traces: "traces" is not a signal of this agent; write logs, metrics, logs/NAME or metrics/NAME`,
 			`6:3: pipelines.logs/: no name after the slash; write logs or logs/NAME`,
 			`6:46: pipelines.logs/.exporters[1]: "otlp" is named twice; remove one`}},

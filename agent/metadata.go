@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"stint/export/otlp"
+	"stint/scrape/cgroup"
 	"stint/scrape/kubelet"
 	"stint/tail"
 )
@@ -86,11 +87,7 @@ func (m *metadata) about(pod *kubelet.Pod, container string, restart int) *tail.
 		if x.RestartCount == restart { // else it is the id of another run
 			add("container.id", x.ID)
 		}
-		name, tag := splitImage(x.Image)
-		add("container.image.name", name)
-		if tag != "" {
-			c.Resource = append(c.Resource, otlp.KeyValue{Key: "container.image.tags", Value: otlp.Array(otlp.String(tag))})
-		}
+		c.Resource = append(c.Resource, x.Resource()...)
 		add("container.image.id", x.ImageID)
 	}
 	for _, key := range m.cfg.Labels {
@@ -111,15 +108,6 @@ func (m *metadata) about(pod *kubelet.Pod, container string, restart int) *tail.
 	c.Multiline = m.choice(pod, container, "multiline", tail.MultilineModes)
 	c.Parse = m.choice(pod, container, "parse", tail.ParseModes)
 	return c
-}
-
-// splitImage takes the tag off an image reference ([host[:port]/]path[:tag][@digest]).
-func splitImage(image string) (name, tag string) {
-	name, _, _ = strings.Cut(image, "@")
-	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
-		return name[:i], name[i+1:]
-	}
-	return name, ""
 }
 
 // excluded says whether a container's logs, or one of its streams (stdout, stderr), are not
@@ -177,4 +165,47 @@ func (m *metadata) choice(pod *kubelet.Pod, container, name string, known []stri
 		return ""
 	}
 	return value
+}
+
+// podNames turns what the kubelet knows of pods into what the metrics of their cgroups are called.
+type podNames struct {
+	pods *kubelet.Pods
+
+	mu    sync.Mutex
+	known map[string]namedPod // by uid
+}
+
+type namedPod struct {
+	pod   *kubelet.Pod // of which about was made
+	about *cgroup.Pod
+}
+
+func newPodNames(pods *kubelet.Pods) *podNames {
+	return &podNames{pods: pods, known: map[string]namedPod{}}
+}
+
+// lookup implements cgroup.Pods.
+func (n *podNames) lookup(uid string) *cgroup.Pod {
+	pod := n.pods.Lookup(uid)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	k, ok := n.known[uid]
+	switch {
+	case pod == nil:
+		n.pods.Want(uid)
+		delete(n.known, uid)
+		return nil
+	case ok && k.pod == pod:
+		return k.about
+	}
+	about := &cgroup.Pod{Resource: pod.Resource()}
+	for i := range pod.Containers {
+		c := &pod.Containers[i]
+		about.Containers = append(about.Containers, cgroup.Container{ID: c.ID, Resource: c.Resource()})
+	}
+	if ok && reflect.DeepEqual(about, k.about) {
+		about = k.about
+	}
+	n.known[uid] = namedPod{pod, about}
+	return about
 }

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -9,10 +11,12 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"stint/export/otlp"
+	"stint/scrape"
 	"stint/scrape/kubelet"
 	"stint/tail"
 )
@@ -100,13 +104,13 @@ func TestAbout(t *testing.T) {
 			cfg.Scrape.Kubelet = kubeletOf(t, &answer)
 			cfg.Tail.Containers.ExcludeLabels = tc.exclude
 			r := startAgent(t, cfg)
-			m := newMetadata(r.a.pods, cfg.Tail.Containers, r.a.log)
+			m := newMetadata(r.a.node.pods, cfg.Tail.Containers, r.a.log)
 			var got *tail.Container
 			r.until("the pod is known", func(Status) bool { got = m.lookup("uid-p", "main", 1); return got != nil })
 			want := tc.want
 			want.Resource = slices.Concat([]otlp.KeyValue{
 				otlp.Attr("service.name", "web"), otlp.Attr("k8s.replicaset.name", "web-645f6f78c4"), otlp.Attr("k8s.deployment.name", "web"),
-				otlp.Attr("container.id", "c0ffee"), otlp.Attr("container.image.name", "registry.example:5000/shop/web"),
+				otlp.Attr("container.id", "c0ffee"), otlp.Attr("k8s.container.name", "main"), otlp.Attr("container.image.name", "registry.example:5000/shop/web"),
 				{Key: "container.image.tags", Value: otlp.Array(otlp.String("1.2"))}, otlp.Attr("container.image.id", "sha256:ab"),
 			}, want.Resource)
 			if d := cmp.Diff(&want, got, cmp.AllowUnexported(otlp.Value{})); d != "" {
@@ -120,6 +124,47 @@ func TestAbout(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKubeletFiguresArrive: what a real kubelet answered, from its socket to the exporter.
+func TestKubeletFiguresArrive(t *testing.T) {
+	captured := func(name string) []byte {
+		f, err := os.Open("../scrape/kubelet/testdata/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	pods, stats := captured("pods.json.gz"), captured("stats_summary.busy.json.gz")
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/pods":
+			w.Write(pods)
+		case "/stats/summary":
+			w.Write(stats)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	cfg := testConfig(t)
+	k := &cfg.Scrape.Kubelet
+	k.Enabled, k.Endpoint, k.PodsAPISocket, k.TokenFile, k.CAFile, k.InsecureSkipVerify = "true", server.URL, "", "", "", true
+	cfg.Scrape.Interval = time.Second
+	r := startAgent(t, cfg)
+	r.until("24 pods are told of", func(s Status) bool {
+		i := slices.IndexFunc(s.Scrapers, func(x scrape.Status) bool { return x.Source == "kubelet" })
+		return i >= 0 && s.Scrapers[i].Points > 200 && !s.Scrapers[i].Failing && s.Pods.Source == "pods"
+	})
 }
 
 // TestExcludedByAnnotationIsNotRead: from the kubelet's answer to the file that is passed over.

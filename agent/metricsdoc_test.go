@@ -16,7 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"stint/export/otlp"
+	"stint/scrape/cgroup"
 	"stint/scrape/host"
+	"stint/scrape/kubelet"
+	"stint/scrape/series"
 )
 
 // TestMetricsDocs: docs/metrics.md is what the host's table and a running agent's registry say.
@@ -52,7 +55,7 @@ func TestMessagesDocs(t *testing.T) {
 	}
 	want := map[string]string{}
 	call := regexp.MustCompile(`[lL]og\.(Info|Warn|Error)\(("(?:[^"\\]|\\.)*")`)
-	for _, dir := range []string{".", "../cmd/stint-agent", "../export", "../scrape", "../scrape/host", "../scrape/kubelet", "../tail", "../tail/journal"} {
+	for _, dir := range []string{".", "../cmd/stint-agent", "../export", "../scrape", "../scrape/cgroup", "../scrape/dedup", "../scrape/host", "../scrape/kubelet", "../tail", "../tail/journal"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", dir, len(files), err)
@@ -82,7 +85,11 @@ func TestMessagesDocs(t *testing.T) {
 func metricsDocs(t *testing.T) []byte {
 	var b bytes.Buffer
 	b.WriteString(metricsHead)
-	hostMetrics(&b)
+	metricTables(&b, host.Metrics())
+	b.WriteString(metricsCgroup)
+	metricTables(&b, cgroup.Metrics())
+	b.WriteString(metricsKubelet)
+	metricTables(&b, kubelet.StatsMetrics())
 	b.WriteString(metricsMiddle)
 	ownMetrics(t, &b)
 	b.WriteString(metricsTail)
@@ -91,10 +98,10 @@ func metricsDocs(t *testing.T) []byte {
 
 var cell = strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", ">", "&gt;")
 
-// hostMetrics writes a table for each scraper of scrape/host.
-func hostMetrics(b *bytes.Buffer) {
+// metricTables writes a table for each scraper of a source.
+func metricTables(b *bytes.Buffer, all []series.Metric) {
 	scraper := ""
-	for _, m := range host.Metrics() {
+	for _, m := range all {
 		if m.Scraper != scraper {
 			scraper = m.Scraper
 			fmt.Fprintf(b, "\n### `%s`\n\n| metric | instrument | unit | attributes | meaning | source |\n|---|---|---|---|---|---|\n", scraper)
@@ -190,7 +197,7 @@ func describe(t *testing.T, d *prometheus.Desc) (name string, m own) {
 
 const metricsHead = `# Metrics
 
-<!-- Generated from scrape/host and a running agent's registry: go test ./agent -run MetricsDocs -update -->
+<!-- Generated from the tables of scrape/host, cgroup and kubelet and a running agent's registry: go test ./agent -run MetricsDocs -update -->
 
 ## Of the host
 
@@ -201,6 +208,22 @@ where ` + "`/proc/1`" + ` is hidden (` + "`hidepid`" + `) and the root path is `
 section of ` + "`scrape.host`" + ` with a switch ` + "`enabled`" + `.
 
 Unit ` + "`By`" + ` is bytes, ` + "`s`" + ` seconds, ` + "`{…}`" + ` a count of what stands in the braces.
+`
+
+const metricsCgroup = `
+## Of containers, pods and units
+
+Source ` + "`cgroup`" + ` in pipelines: read from the files of the control groups, of version 1, 2 or both, below ` + "`scrape.root_path`" + `.
+Resources: ` + "`container.id` or `k8s.pod.uid`" + `, and what the kubelet tells of the pod: names, workload, image. Units are told where there are no pods.
+What the kubelet knows, too, it tells only while these files can't be read (` + "`scrape.dedup`" + `).
+`
+
+const metricsKubelet = `
+## Of the kubelet
+
+Source ` + "`kubelet`" + ` in pipelines: GET /stats/summary each ` + "`scrape.kubelet.interval`" + `, since each call makes the kubelet look at every log file.
+Points carry the times at which the kubelet measured; what it has not measured anew is not sent again. What is missing in its answer has no
+point.
 `
 
 const metricsMiddle = `

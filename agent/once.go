@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"sync"
 
 	colmetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -17,14 +18,29 @@ import (
 
 	"stint/export/otlp"
 	"stint/scrape"
-	"stint/scrape/host"
 )
 
 // Once scrapes everything a single time and prints it: "text", a line a point, or "otlp-json",
 // one ExportMetricsServiceRequest. What could be read is printed also when something could not.
 func Once(ctx context.Context, cfg *Config, version, format string, w io.Writer, log *slog.Logger) error {
-	sources := []scrape.Source{host.New(cfg.Scrape.Host, cfg.Scrape.RootPath, cfg.KubernetesNode, version, nil, cfg.Scrape.Interval, log)}
-	grid, err := scrape.New(cfg.Scrape, sources, otlp.NewPool(maxMetricPool, nil), nil, log, prometheus.NewRegistry())
+	reg := prometheus.NewRegistry()
+	n, err := newNode(cfg, log, reg)
+	if err != nil {
+		return err
+	}
+	if n != nil {
+		ctx, cancel := context.WithCancel(ctx)
+		var pods sync.WaitGroup
+		pods.Go(func() { n.pods.Run(ctx) })
+		defer pods.Wait()
+		defer cancel()
+		n.known(ctx)
+	}
+	sources, err := newSources(cfg, version, n, func(string) bool { return true }, log, reg)
+	if err != nil {
+		return err
+	}
+	grid, err := scrape.New(cfg.Scrape, sources, otlp.NewPool(maxMetricPool, nil), nil, log, reg)
 	if err != nil {
 		return err
 	}

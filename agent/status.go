@@ -104,8 +104,8 @@ func (a *Agent) status() Status {
 		j := a.journal.Status()
 		s.Journald = &j
 	}
-	if a.pods != nil {
-		p := a.pods.Status()
+	if a.node != nil {
+		p := a.node.pods.Status()
 		s.Pods = &p
 	}
 	if a.grid != nil {

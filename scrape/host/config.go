@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 )
 
 // Config says which groups of host metrics are collected and which devices, mount points and
@@ -18,6 +19,16 @@ type Config struct {
 	Filesystem Filesystem `yaml:"filesystem" doc:"system.filesystem.*: space and inodes of mounted file systems"`
 	Network    Network    `yaml:"network" doc:"system.network.*: interfaces and sockets"`
 	Paging     Toggle     `yaml:"paging" doc:"system.paging.*"`
+	Netstat    Netstat    `yaml:"netstat" doc:"system.network.tcp.* and udp.*: counters of protocols"`
+	Softnet    Softnet    `yaml:"softnet" doc:"system.network.softnet.*: the CPUs' queues of received packets"`
+	Pressure   Pressure   `yaml:"pressure" doc:"system.*.pressure.*: time in which tasks waited (PSI)"`
+	Clock      Detailed   `yaml:"clock" doc:"system.clock.*: how right the clock is"`
+	NFS        Detailed   `yaml:"nfs" doc:"nfs.client.* and nfs.server.*, where those are loaded"`
+	HW         HW         `yaml:"hw" doc:"hw.*: temperatures, fans, power, memory errors, batteries, where there are sensors"`
+	RAID       Toggle     `yaml:"raid" doc:"system.raid.* and system.multipath.*, where there are such devices"`
+	Btrfs      Toggle     `yaml:"btrfs" doc:"system.btrfs.*, where one is mounted"`
+	ZFS        Toggle     `yaml:"zfs" doc:"system.zfs.*, where it is loaded"`
+	Fabric     Toggle     `yaml:"fabric" doc:"system.infiniband.*, where there is such an adapter"`
 	Processes  Toggle     `yaml:"processes" doc:"system.process.* and system.thread.count: totals, no single processes"`
 	System     Toggle     `yaml:"system" doc:"system.uptime and file descriptors"`
 }
@@ -27,10 +38,47 @@ type Toggle struct {
 	Enabled bool `yaml:"enabled" doc:"collect this group"`
 }
 
-// CPU is the group of processor metrics.
-type CPU struct {
+// Detailed is a group of metrics of which some are off by default.
+type Detailed struct {
+	Enabled bool `yaml:"enabled" doc:"collect this group"`
+	Detail  bool `yaml:"detail" doc:"also its metrics that few need; the documentation of each says so"`
+}
+
+// Netstat is the group of protocol counters.
+type Netstat struct {
+	Enabled bool `yaml:"enabled" doc:"collect this group"`
+	Detail  bool `yaml:"detail" doc:"also retransmitted SYNs, SYN cookies, dropped and unordered segments, ICMP, IP bytes, UDP-Lite errors"`
+}
+
+// Softnet is the group of the CPUs' queues of received packets.
+type Softnet struct {
 	Enabled bool `yaml:"enabled" doc:"collect this group"`
 	PerCPU  bool `yaml:"per_cpu" doc:"one set of points a logical CPU (cpu.logical_number) in place of the sum over all"`
+	Detail  bool `yaml:"detail" doc:"also packets processed, collisions, steering, flow limit, backlog"`
+}
+
+// Pressure is the group of pressure stall information.
+type Pressure struct {
+	Enabled  bool `yaml:"enabled" doc:"collect this group; without points where the kernel does not count pressure"`
+	Averages bool `yaml:"averages" doc:"also the kernel's averages over 10, 60 and 300 s; they can be computed from the totals"`
+}
+
+// HW is the group of sensors.
+type HW struct {
+	Enabled  bool          `yaml:"enabled" doc:"collect this group"`
+	Interval time.Duration `yaml:"interval" doc:"how often sensors are read, since some take milliseconds; scrapes in between repeat their values"`
+	Detail   bool          `yaml:"detail" doc:"also limits of temperatures, voltages, and what cools how much"`
+}
+
+// CPU is the group of processor metrics.
+type CPU struct {
+	Enabled     bool `yaml:"enabled" doc:"collect this group"`
+	PerCPU      bool `yaml:"per_cpu" doc:"one set of points a logical CPU (cpu.logical_number) in place of the sum over all"`
+	Utilization bool `yaml:"utilization" doc:"also system.cpu.utilization, which can be computed from the times"`
+	Guest       bool `yaml:"guest" doc:"also the time of virtual machines, which is a part of the user time"`
+	Softirq     bool `yaml:"softirq" doc:"also software interrupts by vector"`
+	Topology    bool `yaml:"topology" doc:"also counts of cores and sockets, and which CPUs are online and isolated"`
+	Frequency   bool `yaml:"frequency" doc:"also the frequency of each CPU, its bounds and governor"`
 }
 
 // Disk is the group of block device metrics.
@@ -86,6 +134,16 @@ func Defaults() Config {
 			// veth*: docker, flannel, kindnet; cali*: Calico; lxc*: Cilium. One a pod, gone with it.
 			Exclude: []string{"lo", "veth*", "cali*", "lxc*"},
 		},
+		Netstat:   Netstat{Enabled: true},
+		Softnet:   Softnet{Enabled: true},
+		Pressure:  Pressure{Enabled: true},
+		Clock:     Detailed{Enabled: true},
+		NFS:       Detailed{Enabled: true},
+		HW:        HW{Enabled: true, Interval: time.Minute},
+		RAID:      on,
+		Btrfs:     on,
+		ZFS:       on,
+		Fabric:    on,
 		Paging:    on,
 		Processes: on,
 		System:    on,
@@ -116,6 +174,9 @@ func (c Config) Check() error {
 		if g != "" && !strings.HasPrefix(g, "/") {
 			errs = append(errs, fmt.Errorf("scrape.host.filesystem.exclude_mount_points[%d]: %q can match no mount point; begin it with /", i, g))
 		}
+	}
+	if c.HW.Interval < time.Second || c.HW.Interval > time.Hour {
+		errs = append(errs, fmt.Errorf("scrape.host.hw.interval: %v is not between 1s and 1h; 1m suits most sensors", c.HW.Interval))
 	}
 	return errors.Join(errs...)
 }

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"slices"
+
 	"stint/export/otlp"
 	"stint/scrape/series"
 )
@@ -10,6 +12,23 @@ const (
 	cpuLogicalCount
 	cpuContextSwitches
 	cpuInterrupts
+	cpuThermalThrottle
+	cpuUtilization
+	cpuGuestTime
+	cpuSoftirqs
+	cpuPhysicalCount
+	cpuSocketCount
+	cpuOnline
+	cpuIsolated
+	cpuFrequency
+	cpuFrequencyLimit
+	cpuGovernor
+)
+
+const (
+	cpuPerCPU = "; cpu.logical_number=<int> (with cpu.per_cpu)"
+	cpuNumber = "cpu.logical_number=<int>"
+	cpuDir    = "/sys/devices/system/cpu/"
 )
 
 var cpuMetrics = []series.Metric{
@@ -34,12 +53,90 @@ var cpuMetrics = []series.Metric{
 			Description: "Interrupts served by all CPUs."},
 		Source: "/proc/stat intr",
 	},
+	cpuThermalThrottle: {
+		Metric: otlp.Metric{Name: "system.cpu.thermal_throttle.count", Unit: "{event}", Instrument: otlp.Counter,
+			Description: "Times a core, or a package as a whole, was slowed down because it was too hot."},
+		Attributes: "cpu.throttle.scope=core|package; cpu.package=<int>; cpu.core=<int>",
+		Source:     cpuDir + "cpu*/thermal_throttle",
+		When:       "the processor tells (x86, no virtual machine)",
+	},
+	cpuUtilization: {
+		Metric: otlp.Metric{Name: "system.cpu.utilization", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Share of the time since the last scrape that CPUs spent in each mode; all modes add up to 1."},
+		Attributes: "cpu.mode=user|nice|system|idle|iowait|interrupt|softirq|steal" + cpuPerCPU,
+		Source:     "/proc/stat cpu, cpuN",
+		When:       "host.cpu.utilization is on, from the second scrape on",
+	},
+	cpuGuestTime: {
+		Metric: otlp.Metric{Name: "system.cpu.guest.time", Unit: "s", Instrument: otlp.Counter, Double: true,
+			Description: "Time that CPUs spent in virtual machines; it is contained in the user and nice time of system.cpu.time."},
+		Attributes: "cpu.mode=user|nice" + cpuPerCPU,
+		Source:     "/proc/stat cpu, cpuN",
+		When:       "host.cpu.guest is on",
+	},
+	cpuSoftirqs: {
+		Metric: otlp.Metric{Name: "system.cpu.softirq.count", Unit: "{interrupt}", Instrument: otlp.Counter,
+			Description: "Software interrupts of all CPUs."},
+		Attributes: "cpu.softirq.vector=hi|timer|net_tx|net_rx|block|irq_poll|tasklet|sched|hrtimer|rcu",
+		Source:     "/proc/stat softirq",
+		When:       "host.cpu.softirq is on",
+	},
+	cpuPhysicalCount: {
+		Metric: otlp.Metric{Name: "system.cpu.physical.count", Unit: "{cpu}", Instrument: otlp.UpDown,
+			Description: "Cores that are online, whatever their threads."},
+		Source: cpuDir + "cpu*/topology",
+		When:   cpuTopologyAsked,
+	},
+	cpuSocketCount: {
+		Metric: otlp.Metric{Name: "system.cpu.socket.count", Unit: "{socket}", Instrument: otlp.UpDown,
+			Description: "Processor packages that are online."},
+		Source: cpuDir + "cpu*/topology/physical_package_id",
+		When:   cpuTopologyAsked,
+	},
+	cpuOnline: {
+		Metric: otlp.Metric{Name: "system.cpu.online", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1 for a logical CPU that is online, 0 for one that is there but switched off."},
+		Attributes: cpuNumber,
+		Source:     cpuDir + "online",
+		When:       cpuTopologyAsked,
+	},
+	cpuIsolated: {
+		Metric: otlp.Metric{Name: "system.cpu.isolated", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1 for each logical CPU that the scheduler leaves to those who ask for it."},
+		Attributes: cpuNumber,
+		Source:     cpuDir + "isolated",
+		When:       cpuTopologyAsked + " and the CPU is isolated",
+	},
+	cpuFrequency: {
+		Metric: otlp.Metric{Name: "system.cpu.frequency", Unit: "Hz", Instrument: otlp.Gauge,
+			Description: "Frequency at which a logical CPU runs."},
+		Attributes: cpuNumber,
+		Source:     cpuDir + "cpu*/cpufreq/scaling_cur_freq, else /proc/cpuinfo cpu MHz",
+		When:       cpuFrequencyAsked,
+	},
+	cpuFrequencyLimit: {
+		Metric: otlp.Metric{Name: "system.cpu.frequency.limit", Unit: "Hz", Instrument: otlp.Gauge,
+			Description: "Bounds of the frequency of a logical CPU, as set."},
+		Attributes: cpuNumber + "; hw.limit_type=min|max",
+		Source:     cpuDir + "cpu*/cpufreq/scaling_min_freq, scaling_max_freq",
+		When:       cpuFrequencyAsked + " and it can be set",
+	},
+	cpuGovernor: {
+		Metric: otlp.Metric{Name: "system.cpu.scaling_governor", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1 for the governor that chooses the frequency of a logical CPU."},
+		Attributes: cpuNumber + "; cpu.scaling_governor=<name>",
+		Source:     cpuDir + "cpu*/cpufreq/scaling_governor",
+		When:       cpuFrequencyAsked + " and it can be set",
+	},
 }
 
 // cpuModes are the values of cpu.mode, in the order of /proc/stat.
 var cpuModes = []string{"user", "nice", "system", "idle", "iowait", "interrupt", "softirq", "steal"}
 
 const modeIdle = 3
+
+// softirqVectors are the values of cpu.softirq.vector, in the order of /proc/stat.
+var softirqVectors = []string{"hi", "timer", "net_tx", "net_rx", "block", "irq_poll", "tasklet", "sched", "hrtimer", "rcu"}
 
 // readdedIdle is how far a CPU's idle time must step back to be taken for a CPU that was
 // re-added, in ticks. The kernel lets idle and iowait step back by less on a CPU that stays
@@ -49,28 +146,47 @@ const readdedIdle = 3 * userHZ
 // cpu is the scraper of processor metrics. By default it reports the sum over all CPUs, which
 // survives a CPU that is taken out.
 type cpu struct {
-	h     *Host
-	total cpuClock
-	cpus  map[int]*cpuClock // by number, also of those now offline; with per_cpu
-	prev  uint64            // time of the last scrape
+	h    *Host
+	cpus map[int]*cpuClock // by number, also of those now offline; with per_cpu
+	now  []*cpuClock       // those that this scrape has
+	prev uint64            // time of the last scrape
+
+	cfg      CPU
+	throttle throttle
+	topology topology
+	softirqs [][]byte
 }
 
 // cpuClock holds what was last reported of a CPU, so that no time steps back.
 type cpuClock struct {
-	last  cpuLine
-	start uint64 // 0 = the machine's
-	attrs [][]byte
+	last   cpuLine
+	before [len(cpuLine{}.ticks)]uint64 // last in the scrape before
+	had    bool                         // there was one
+	start  uint64                       // 0 = the machine's
+	attrs  [][]byte
+	guest  [2][]byte
+}
+
+func newCPUClock(kvs ...otlp.KeyValue) *cpuClock {
+	c := &cpuClock{}
+	for _, mode := range cpuModes {
+		c.attrs = append(c.attrs, series.Attributes(slices.Concat(attr("cpu.mode", mode), kvs)...))
+	}
+	copy(c.guest[:], c.attrs) // user, nice
+	return c
 }
 
 func newCPU(h *Host, cfg *Config) scraper {
-	c := &cpu{h: h, total: cpuClock{attrs: series.Names("cpu.mode", cpuModes...)}}
+	c := &cpu{h: h, cfg: cfg.CPU, throttle: newThrottle(h), topology: newTopology(h, cfg.CPU), softirqs: series.Names("cpu.softirq.vector", softirqVectors...)}
 	if cfg.CPU.PerCPU {
 		c.cpus = map[int]*cpuClock{}
+	} else {
+		c.now = []*cpuClock{newCPUClock()}
 	}
 	return c
 }
 
-func (c *cpu) close() {}
+func (c *cpu) close() { c.topology.close() }
 
 func (c *cpu) scrape(p *series.Points, now uint64) error {
 	c.h.stat.mu.Lock()
@@ -80,26 +196,27 @@ func (c *cpu) scrape(p *series.Points, now uint64) error {
 		return err
 	}
 	if c.cpus == nil {
-		c.total.points(p, &s.total)
+		c.now[0].update(&s.total)
 	} else {
+		c.now = c.now[:0]
 		for i := range s.cpus {
 			l := &s.cpus[i]
 			clock := c.cpus[l.id]
 			if clock == nil {
-				clock = &cpuClock{}
-				for _, mode := range cpuModes {
-					clock.attrs = append(clock.attrs, series.Attributes(otlp.Attr("cpu.mode", mode),
-						otlp.KeyValue{Key: "cpu.logical_number", Value: otlp.Int(int64(l.id))}))
-				}
+				clock = newCPUClock(logicalNumber(l.id))
 				c.cpus[l.id] = clock
 			}
 			if clock.last.n > 0 && clock.last.ticks[modeIdle] > l.ticks[modeIdle]+readdedIdle {
 				clock.last, clock.start = cpuLine{}, c.prev
 			}
-			clock.points(p, l)
+			clock.update(l)
+			c.now = append(c.now, clock)
 		}
 	}
 	c.prev = now
+	for _, clock := range c.now {
+		clock.points(p, cpuTime, clock.attrs, 0)
+	}
 	p.Int(cpuLogicalCount, nil, uint64(s.online))
 	if s.has&hasCtxt != 0 {
 		p.Int(cpuContextSwitches, nil, s.ctxt)
@@ -107,19 +224,58 @@ func (c *cpu) scrape(p *series.Points, now uint64) error {
 	if s.has&hasIntr != 0 {
 		p.Int(cpuInterrupts, nil, s.intr)
 	}
-	return nil
+	c.throttle.points(p, s.online, now)
+	for _, clock := range c.now {
+		if c.cfg.Utilization {
+			clock.utilization(p)
+		}
+	}
+	for _, clock := range c.now {
+		if c.cfg.Guest {
+			clock.points(p, cpuGuestTime, clock.guest[:], len(cpuModes))
+		}
+	}
+	for i := 0; c.cfg.Softirq && i < s.softirqs; i++ {
+		p.Int(cpuSoftirqs, c.softirqs[i], s.softirq[i])
+	}
+	return c.topology.scrape(p, s.online, now)
 }
 
-// points adds the times of a line, none lower than it was.
-func (c *cpuClock) points(p *series.Points, l *cpuLine) {
+func logicalNumber(id int) otlp.KeyValue {
+	return otlp.KeyValue{Key: "cpu.logical_number", Value: otlp.Int(int64(id))}
+}
+
+// update takes in a line, no time of it lower than it was.
+func (c *cpuClock) update(l *cpuLine) {
+	c.before, c.had = c.last.ticks, c.last.n > 0
+	c.last.n = l.n
+	for i := range l.n {
+		c.last.ticks[i] = max(c.last.ticks[i], l.ticks[i])
+	}
+}
+
+// points adds times of the line from the column first on.
+func (c *cpuClock) points(p *series.Points, metric int, attrs [][]byte, first int) {
 	machine := p.Start
 	if c.start != 0 {
 		p.Start = c.start
 	}
-	c.last.n = l.n
-	for i := range min(l.n, len(cpuModes)) {
-		c.last.ticks[i] = max(c.last.ticks[i], l.ticks[i])
-		p.Float(cpuTime, c.attrs[i], float64(c.last.ticks[i])/userHZ)
+	for i := 0; i < len(attrs) && first+i < c.last.n; i++ {
+		p.Float(metric, attrs[i], float64(c.last.ticks[first+i])/userHZ)
 	}
 	p.Start = machine
+}
+
+// utilization adds the share of each mode in the time since the scrape before.
+func (c *cpuClock) utilization(p *series.Points) {
+	n, all := min(c.last.n, len(cpuModes)), uint64(0)
+	for i := range n {
+		all += c.last.ticks[i] - c.before[i]
+	}
+	if !c.had || all == 0 {
+		return
+	}
+	for i := range n {
+		p.Float(cpuUtilization, c.attrs[i], float64(c.last.ticks[i]-c.before[i])/float64(all))
+	}
 }

@@ -74,6 +74,16 @@ var scrapers = []struct {
 	{"disk", diskMetrics, func(c *Config) bool { return c.Disk.Enabled }, newDisk},
 	{"filesystem", filesystemMetrics, func(c *Config) bool { return c.Filesystem.Enabled }, newFilesystem},
 	{"network", networkMetrics, func(c *Config) bool { return c.Network.Enabled }, newNetwork},
+	{"netstat", netstatMetrics, func(c *Config) bool { return c.Netstat.Enabled }, newNetstat},
+	{"softnet", softnetMetrics, func(c *Config) bool { return c.Softnet.Enabled }, newSoftnet},
+	{"pressure", pressureMetrics, func(c *Config) bool { return c.Pressure.Enabled }, newPressure},
+	{"clock", clockMetrics, func(c *Config) bool { return c.Clock.Enabled }, newClock},
+	{"nfs", nfsMetrics, func(c *Config) bool { return c.NFS.Enabled }, newNFS},
+	{"hw", hwMetrics, func(c *Config) bool { return c.HW.Enabled }, newHW},
+	{"raid", raidMetrics, func(c *Config) bool { return c.RAID.Enabled }, newRaid},
+	{"btrfs", btrfsMetrics, func(c *Config) bool { return c.Btrfs.Enabled }, newBtrfs},
+	{"zfs", zfsMetrics, func(c *Config) bool { return c.ZFS.Enabled }, newZFS},
+	{"fabric", fabricMetrics, func(c *Config) bool { return c.Fabric.Enabled }, newFabric},
 	{"processes", processesMetrics, func(c *Config) bool { return c.Processes.Enabled }, newProcesses},
 }
 
@@ -88,7 +98,7 @@ func New(cfg Config, rootPath, nodeName, version string, overlap *dedup.Table, i
 	h := &Host{root: root, proc: root + "/proc", sys: root + "/sys", log: log}
 	h.pid = h.findPID()
 	h.group = otlp.NewGroup(resource(root, nodeName), otlp.SchemaURL, "stint/scrape/host", version)
-	h.stat = shared[stat]{file: kernel.NewFile(h.proc + "/stat"), parse: parseStat, val: stat{perCPU: cfg.CPU.PerCPU}}
+	h.stat = shared[stat]{file: kernel.NewFile(h.proc + "/stat"), parse: parseStat, val: stat{perCPU: cfg.CPU.PerCPU, wantSoftirq: cfg.CPU.Softirq}}
 	h.loadavg = shared[loadavg]{file: kernel.NewFile(h.proc + "/loadavg"), parse: parseLoadavg}
 	h.vmstat = shared[vmstat]{file: kernel.NewFile(h.proc + "/vmstat"), parse: parseVmstat}
 	if cfg.Enabled {

@@ -18,11 +18,15 @@ var (
 
 // stat is /proc/stat.
 type stat struct {
-	perCPU bool // setting: fill cpus
+	perCPU      bool // setting: fill cpus
+	wantSoftirq bool // setting: fill softirq
 
 	total  cpuLine
 	cpus   []cpuLine // the online ones
 	online int
+
+	softirq  [10]uint64 // by vector
+	softirqs int        // how many there are
 	statCounters
 }
 
@@ -54,7 +58,7 @@ type cpuLine struct {
 }
 
 func parseStat(s *stat, b []byte) error {
-	s.cpus, s.online, s.total.n, s.statCounters = s.cpus[:0], 0, 0, statCounters{}
+	s.cpus, s.online, s.total.n, s.softirqs, s.statCounters = s.cpus[:0], 0, 0, 0, statCounters{}
 	for len(b) > 0 {
 		var l []byte
 		l, b = kernel.Line(b)
@@ -66,6 +70,11 @@ func parseStat(s *stat, b []byte) error {
 			s.total.id = -1
 			if s.total.n = kernel.Numbers(rest, s.total.ticks[:]); s.total.n < 4 {
 				return kernel.Malformed("/proc/stat", l)
+			}
+			continue
+		case "softirq":
+			if _, vectors, ok := kernel.Number(rest); ok && s.wantSoftirq { // behind the sum
+				s.softirqs = kernel.Numbers(vectors, s.softirq[:])
 			}
 			continue
 		case "ctxt":
