@@ -63,7 +63,8 @@ type chain struct {
 	run      runState
 	again    bool // data came while running
 	lastSeq  uint64
-	births   int // files that it ever had
+	reading  *file // the file that the worker took last
+	births   int   // files that it ever had
 	inflight spans
 	dirty    bool // a frontier moved since the last save
 	gap      bool // the newest file was given up unread
@@ -104,6 +105,11 @@ const maxJoined = 16 << 20
 
 func (j *join) begin(from pos, time uint64) {
 	*j = join{buf: j.buf[:0], active: true, time: time, from: from}
+}
+
+// fits says whether n bytes more are within limit, and all joins within maxJoined.
+func (j *join) fits(t *Tailer, n, limit int) bool {
+	return len(j.buf)+n <= limit && t.joined.Load()+int64(n) <= maxJoined
 }
 
 // add appends a piece and keeps the whole within limit, and all joins within maxJoined.

@@ -46,8 +46,8 @@ func (s *scanner) giveUp(total int64) (given []loss) {
 	var held []loss
 	for _, c := range s.t.chains {
 		c.mu.Lock()
-		for i, f := range c.files {
-			if f.unread() > 0 && (i > 0 || c.run != running) {
+		for _, f := range c.files {
+			if f.unread() > 0 && !c.isRead(f) {
 				held = append(held, loss{c: c, f: f})
 			}
 		}
@@ -64,8 +64,9 @@ func (s *scanner) giveUp(total int64) (given []loss) {
 			l.c.useCompressed(l.f, l.f.path+".gz")
 			total -= n - l.f.unread()
 		}
-		if n = l.f.unread(); n > 0 && (l.c.run != running || l.c.files[0] != l.f) {
+		if n = l.f.unread(); n > 0 && !l.c.isRead(l.f) {
 			total -= n
+			s.t.take(l.f)
 			l.from = l.c.abandon(l.f)
 			given = append(given, l)
 			s.t.pending = append(s.t.pending, record{ID: l.f.id, Gone: true})
@@ -75,6 +76,33 @@ func (s *scanner) giveUp(total int64) (given []loss) {
 	s.deleted.Store(total)
 	return given
 }
+
+// take finds the entry of a compressed log whose turn has not come: what of it was delivered
+// before a restart is not lost. Needs t.mu.
+func (t *Tailer) take(f *file) {
+	if f.f != nil || f.id != 0 {
+		return
+	}
+	head, err := f.head()
+	if err != nil {
+		return
+	}
+	for k, ids := range t.store.byInode {
+		for _, id := range ids {
+			r := t.store.entries[id]
+			sum, ok := hashAt(bytes.NewReader(head), 0, r.HeadLen)
+			if ok && r.HeadLen > 0 && sum == r.HeadHash && r.Frontier <= f.size.Load() && filepath.Dir(r.Path) == filepath.Dir(f.path) {
+				t.store.unclaimed(k, id)
+				f.id = id
+				f.resume(r.done())
+				return
+			}
+		}
+	}
+}
+
+// isRead says whether a worker is in f. Needs c.mu.
+func (c *chain) isRead(f *file) bool { return c.run == running && c.reading == f }
 
 // abandon takes f off the files that are to be read and returns up to where it was. Needs c.mu;
 // no worker may be in f.

@@ -2,6 +2,7 @@ package tail
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -178,5 +179,5 @@ func (r *rig) entries() map[uint64]record {
 	defer r.tailer.saving.Unlock()
 	r.tailer.mu.Lock()
 	defer r.tailer.mu.Unlock()
-	return r.tailer.store.entries
+	return maps.Clone(r.tailer.store.entries)
 }

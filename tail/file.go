@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"bytes"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -124,7 +125,7 @@ func (f *file) look(now int64) error {
 		return nil
 	}
 	if was := f.size.Swap(st.Size); st.Size < was {
-		f.cutOff = max(was-f.read.Load(), 0)
+		f.cutOff = max(f.cutOff, was-f.read.Load())
 	}
 	if mtime := st.Mtim.Nano(); mtime != f.mtime {
 		f.mtime, f.seen, f.touched = mtime, now, true
@@ -188,6 +189,23 @@ func (f *file) mark() {
 			f.endLen = 0 // truncated this moment
 		}
 	}
+}
+
+// markFrom remembers the bytes before at, which buf ends with. The worker's.
+func (f *file) markFrom(buf []byte, at int64) {
+	if len(buf) > 0 {
+		f.endLen, f.endAt = copy(f.end[:], buf[max(len(buf)-tailBytes, 0):]), at
+	}
+}
+
+// lineStart is where the line begins that has not ended at offset at; at itself, if it has.
+func (f *file) lineStart(at int64) int64 {
+	buf := make([]byte, min(at, 64<<10))
+	n, _ := f.f.ReadAt(buf, at-int64(len(buf)))
+	if i := bytes.LastIndexByte(buf[:n], '\n'); n == len(buf) && (i >= 0 || int64(n) == at) {
+		return at - int64(n-i-1)
+	}
+	return at // a line longer than that
 }
 
 // continues says whether the bytes before the offset still are what they were; else the file

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -74,7 +75,12 @@ func inflatedSize(r io.ReaderAt, size int64) (int64, error) {
 // delivered before.
 func (t *Tailer) inflate(c *chain, f *file) (err error) {
 	size := f.size.Load()
-	if t.inflated.Add(size) > max(maxInflatedBytes, size) {
+	// A log of which one lies there already may need this one to be done with it: a record may
+	// begin in the one and end in the other.
+	c.mu.Lock()
+	another := slices.ContainsFunc(c.drained, func(x *file) bool { return x.room != nil })
+	c.mu.Unlock()
+	if t.inflated.Add(size) > max(maxInflatedBytes, size) && !another {
 		t.inflated.Add(-size)
 		return errNoRoom
 	}
@@ -133,6 +139,20 @@ func (t *Tailer) inflate(c *chain, f *file) (err error) {
 	return nil
 }
 
+// head is the beginning of a compressed log's content.
+func (f *file) head() ([]byte, error) {
+	r, err := gzip.NewReader(io.NewSectionReader(f.gz, 0, 1<<62))
+	if err != nil {
+		return nil, err
+	}
+	head := make([]byte, headBytes)
+	n, err := io.ReadFull(r, head)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		err = nil // a short one
+	}
+	return head[:n], err
+}
+
 // recognize says whether z, which lies at g.path, is the content of a followed file that was
 // renamed, compressed and deleted between two looks, and learns its stamp by it, or of one that
 // was ended or given up before. Needs t.mu.
@@ -145,13 +165,10 @@ func (c *chain) recognize(z *file, g generation) bool {
 			return false
 		}
 		if head == nil {
-			head = make([]byte, headBytes)
-			r, err := gzip.NewReader(io.NewSectionReader(z.gz, 0, 1<<62))
-			if err != nil {
+			var err error
+			if head, err = z.head(); err != nil {
 				return false
 			}
-			n, _ := io.ReadFull(r, head)
-			head = head[:n]
 		}
 		sum, ok := hashAt(bytes.NewReader(head), 0, x.headLen)
 		return ok && sum == x.headHash
@@ -163,7 +180,7 @@ func (c *chain) recognize(z *file, g generation) bool {
 			}
 			f.identify()
 			if same(content{f.headLen, f.headHash, f.size.Load()}) {
-				f.order = g.order
+				f.order, f.path = g.order, strings.TrimSuffix(g.path, ".gz")
 				c.useCompressed(f, g.path)
 				return true
 			}
@@ -180,8 +197,7 @@ func (c *chain) recognize(z *file, g generation) bool {
 // path: what an outage keeps on disk is then a fraction. A file that a worker is in, or of which
 // records are in flight, stays as it is: its entry must follow them. Needs t.mu and c.mu.
 func (c *chain) useCompressed(f *file, path string) {
-	at := slices.Index(c.files, f)
-	if at < 0 || at == 0 && c.run == running || f.gz != nil || f.look(c.t.clock()) != nil || !f.gone || f.size.Load() == f.read.Load() || f.frontier != f.read.Load() {
+	if !slices.Contains(c.files, f) || c.isRead(f) || f.gz != nil || f.look(c.t.clock()) != nil || !f.gone || f.size.Load() == f.read.Load() || f.frontier != f.read.Load() {
 		return
 	}
 	z, err := openCompressed(path)

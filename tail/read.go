@@ -56,8 +56,9 @@ type worker struct {
 	body     bodyParser
 
 	slab    *otlp.Slab
-	start   int // of the open chunk in slab.Buf
-	records int // in the open chunk
+	start   int  // of the open chunk in slab.Buf
+	records int  // in the open chunk
+	waited  bool // for memory, since the file was last checked
 
 	now      int64 // Tailer.clock of this turn
 	observed uint64
@@ -71,7 +72,7 @@ func (w *worker) run(ctx context.Context) {
 		}
 	}()
 	for {
-		c := w.t.ready.pop(ctx)
+		c := w.t.ready.pop(ctx, w.lendBack)
 		if c == nil {
 			return
 		}
@@ -91,6 +92,14 @@ func (w *worker) run(ctx context.Context) {
 		if more {
 			w.t.ready.push(c)
 		}
+	}
+}
+
+// lendBack gives the slab of a worker that has nothing to do to those who wait for one.
+func (w *worker) lendBack() {
+	if w.slab != nil {
+		w.slab.Release()
+		w.slab = nil
 	}
 }
 
@@ -131,9 +140,10 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 		return false
 	}
 	left := turnBytes
+	atEnd := true // there is nothing more to read now
 	var checked *file
 	for left > 0 {
-		f := c.current()
+		f := c.take()
 		if f == nil {
 			break
 		}
@@ -143,13 +153,15 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 		}
 		if f.f == nil {
 			if !w.inflate(c, f) {
+				atEnd = false
 				break
 			}
 			continue
 		}
-		if f != checked {
-			checked = f
+		if f != checked || w.waited { // for memory: for hours, maybe
+			checked, w.waited = f, false
 			if w.afterGap(c, f) && w.flushAll(ctx, c) != nil {
+				atEnd = false
 				break
 			}
 			if !f.continues() {
@@ -162,6 +174,7 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 				w.t.log.Warn("log could not be read; it is tried again", "log", c.key, "err", err)
 				w.pause(c, failPause)
 			}
+			atEnd = false
 			break
 		}
 		left -= n
@@ -172,13 +185,12 @@ func (w *worker) turn(ctx context.Context, c *chain) (more bool) {
 	if ctx.Err() != nil {
 		left = 0 // cut short: not at the end
 	}
-	if left > 0 {
+	if left > 0 && atEnd {
 		w.flushOld(ctx, c)
 		c.caughtUp.Store(w.now)
 	}
 	if f := c.current(); f != nil {
 		w.close(c, c.safe(f, f.read.Load()))
-		f.mark()
 	}
 	c.wakeAt.Store(w.t.due(c))
 	return left <= 0
@@ -201,6 +213,14 @@ func (w *worker) adopt(ctx context.Context, c *chain) error {
 	c.mu.Unlock()
 	if p == c.profile {
 		return nil
+	}
+	if c.profile != nil && p.skip {
+		if err := w.flushAll(ctx, c); err != nil {
+			return err
+		}
+		if c.long.active {
+			c.long.end(w.t)
+		}
 	}
 	if was := c.profile; was != nil && was.grouping != p.grouping {
 		for s := range c.group {
@@ -228,6 +248,11 @@ func (w *worker) inflate(c *chain, f *file) bool {
 			size = st.Size()
 		}
 		w.t.lose(lostDamaged, size, 0)
+		if f.id != 0 {
+			w.t.mu.Lock()
+			w.t.pending = append(w.t.pending, record{ID: f.id, Gone: true})
+			w.t.mu.Unlock()
+		}
 		w.t.log.Error("compressed log is damaged; its lines are lost", "file", f.path, "compressed_bytes", size, "err", err)
 	case errors.Is(err, errNoRoom): // until others are delivered
 		w.pause(c, time.Second)
@@ -252,6 +277,19 @@ func (w *worker) inflate(c *chain, f *file) bool {
 func (c *chain) current() *file {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.front()
+}
+
+// take is current for who is going to read the file: nobody else takes it off the chain then.
+func (c *chain) take() *file {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading = c.front()
+	return c.reading
+}
+
+// front is current for who has chain.mu.
+func (c *chain) front() *file {
 	if len(c.files) == 0 {
 		return nil
 	}
@@ -315,6 +353,7 @@ func (w *worker) read(ctx context.Context, c *chain, f *file) (int, error) {
 		f.read.Store(at)
 	}
 	f.tried.Store(from + int64(n))
+	f.markFrom(w.buf[:at-from], at)
 	w.t.stats.bytes.Add(at - from)
 	return int(at - from), nil
 }
@@ -331,7 +370,11 @@ func (w *worker) passOver(c *chain, f *file) (int, error) {
 	err := f.look(w.now)
 	c.mu.Unlock()
 	to := f.size.Load()
-	if err != nil || to <= from {
+	if err == nil && to < from {
+		w.truncated(c, f)
+		return w.passOver(c, f)
+	}
+	if err != nil || to == from {
 		return 0, err
 	}
 	begin := max(from, to-readBytes)
@@ -540,7 +583,11 @@ func (w *worker) take(ctx context.Context, c *chain, f *file, at int64, text []b
 			w.t.log.Warn("log line is neither CRI nor json-file; sent as it stands", "log", c.key, "offset", at)
 		}
 	}
-	if at < f.skip[l.stream] { // settled before the restart
+	from := pos{f, f.seq, at}
+	if c.long.active {
+		from = c.long.from
+	}
+	if from.off < f.skip[l.stream] { // settled before the restart
 		return nil
 	}
 	j := &c.join[l.stream]
@@ -548,10 +595,10 @@ func (w *worker) take(ctx context.Context, c *chain, f *file, at int64, text []b
 		if c.profile.simple {
 			return w.emit(ctx, c, f, at, l.time, l.stream, l.body, c.long.cut)
 		}
-		return w.record(ctx, c, f, at, pos{f, f.seq, at}, l.time, l.stream, l.body, c.long.cut)
+		return w.record(ctx, c, f, at, from, l.time, l.stream, l.body, c.long.cut)
 	}
 	if !j.active {
-		j.begin(pos{f, f.seq, at}, l.time)
+		j.begin(from, l.time)
 	}
 	j.add(w.t, l.body, w.t.cfg.MaxLineBytes, w.now)
 	if l.partial {
@@ -576,7 +623,8 @@ func (w *worker) record(ctx context.Context, c *chain, f *file, at int64, from p
 		return w.emit(ctx, c, f, at, time, s, body, cut)
 	}
 	g := &c.group[s]
-	if p.grouping.next(&c.state[s], body) && g.active {
+	// What is too much for one record begins another: nothing is cut off for being a continuation.
+	if p.grouping.next(&c.state[s], body) && g.active && g.fits(w.t, 1+len(body), w.t.cfg.MaxLineBytes) {
 		w.t.stats.grouped.Add(1)
 		g.add(w.t, newline, w.t.cfg.MaxLineBytes, w.now)
 		g.add(w.t, body, w.t.cfg.MaxLineBytes, w.now)
@@ -588,6 +636,9 @@ func (w *worker) record(ctx context.Context, c *chain, f *file, at int64, from p
 			return err
 		}
 		g.end(w.t)
+	}
+	if !g.fits(w.t, len(body), w.t.cfg.MaxLineBytes) {
+		return w.emit(ctx, c, f, at, time, s, body, cut)
 	}
 	g.begin(from, time)
 	g.add(w.t, body, w.t.cfg.MaxLineBytes, w.now)
@@ -661,9 +712,16 @@ func (w *worker) room(ctx context.Context, c *chain, f *file, at int64, need int
 		w.slab.Release()
 		w.slab = nil
 	}
-	slab, err := w.t.pool.Get(ctx, need)
-	if err != nil {
-		return err
+	slab := w.t.pool.TryGet(need)
+	if slab == nil {
+		w.waited = true
+		w.t.ready.starve(1)
+		var err error
+		slab, err = w.t.pool.Get(ctx, need)
+		w.t.ready.starve(-1)
+		if err != nil {
+			return err
+		}
 	}
 	w.slab, w.start = slab, 0
 	w.tick() // it may have taken long

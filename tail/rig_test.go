@@ -121,6 +121,7 @@ func (r *rig) kill() {
 	for _, c := range held {
 		c.Settle(otlp.Aborted)
 	}
+	r.tailer.stopSaving()
 	r.tailer.mu.Lock()
 	for _, c := range r.tailer.chains {
 		for _, f := range slices.Concat(c.files, c.drained) {

@@ -769,7 +769,7 @@ func (s *scanner) lookAt(c *chain, now int64) (open int, unread int64) {
 			c.insert(f)
 			f.drained, work = false, true
 			i--
-		case (f.gone || f.gz != nil) && f.frontier >= f.read.Load() && len(c.inflight.list) == 0:
+		case (f.gone || f.gz != nil) && f.frontier >= f.read.Load():
 			s.end(c, f)
 			c.drained = slices.Delete(c.drained, i, i+1)
 			i--
@@ -810,11 +810,12 @@ func (s *scanner) end(c *chain, f *file) {
 		}
 	}
 	c.remember(f)
-	f.close()
-	if _, err := os.Lstat(filepath.Dir(f.path)); err == nil && f.order >= unnamed {
-		return // it may lie there compressed, under a stamp nobody saw: the entry is kept for a restart
+	last := record{ID: f.id, Gone: true}
+	if _, err := os.Lstat(filepath.Dir(f.path)); err == nil && f.order >= unnamed && c.who.uid != "" {
+		last = f.record() // it may lie there compressed, under a stamp nobody saw: for a restart
 	}
-	s.t.pending = append(s.t.pending, record{ID: f.id, Gone: true})
+	s.t.pending = append(s.t.pending, last)
+	f.close()
 }
 
 // enqueue hands c to the workers, unless they have it or it is paused; now is Tailer.clock.

@@ -47,12 +47,15 @@ type Tailer struct {
 	// partialAge is the constant of this name; tests wait for less.
 	partialAge time.Duration
 
-	ready    queue
-	stats    stats
-	scan     *scanner
-	joined   atomic.Int64  // bytes of records that wait for their ends
-	inflated atomic.Int64  // bytes of compressed logs that lie written out
-	unsaid   chan struct{} // a frontier moved since the last save
+	ready     queue
+	stats     stats
+	scan      *scanner
+	joined    atomic.Int64  // bytes of records that wait for their ends
+	inflated  atomic.Int64  // bytes of compressed logs that lie written out
+	unsaid    chan struct{} // a frontier moved since the last save
+	closing   chan struct{} // closed by Close
+	closeOnce sync.Once
+	saver     sync.WaitGroup // of saveLoop
 
 	dirtyMu sync.Mutex // guards below; taken after a chain's
 	dirty   []*chain   // whose frontiers moved since the last save
@@ -94,7 +97,7 @@ func New(o Options) (*Tailer, error) {
 		return nil, errors.New("tail: bug: no pool or no output")
 	}
 	t := &Tailer{
-		cfg: o.Config, rules: newRules(), lookup: o.Lookup, unsaid: make(chan struct{}, 1), resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
+		cfg: o.Config, rules: newRules(), lookup: o.Lookup, unsaid: make(chan struct{}, 1), closing: make(chan struct{}), resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
 		stateDir: o.StateDir, workers: max(o.Workers, 1), chains: map[string]*chain{}, began: time.Now(), saved: time.Now(), partialAge: partialAge,
 	}
 	t.ready.init()
@@ -119,7 +122,7 @@ func (t *Tailer) Run(ctx context.Context) error {
 		w := &worker{t: t, buf: make([]byte, readBytes)}
 		wg.Go(func() { w.run(ctx) })
 	}
-	wg.Go(func() { t.saveLoop(ctx) })
+	t.saver.Go(t.saveLoop)
 	t.scan.run(ctx)
 	t.ready.stop()
 	wg.Wait()
@@ -131,6 +134,7 @@ func (t *Tailer) clock() int64 { return int64(time.Since(t.began)) }
 
 // Close saves the offsets a last time and closes all files. Call it when the chunks are settled.
 func (t *Tailer) Close() error {
+	t.stopSaving()
 	err := t.save(true)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -155,7 +159,13 @@ func (t *Tailer) moved(c *chain) {
 	}
 }
 
-func (t *Tailer) saveLoop(ctx context.Context) {
+// stopSaving ends saveLoop: what is settled while the process stops is still saved at once.
+func (t *Tailer) stopSaving() {
+	t.closeOnce.Do(func() { close(t.closing) })
+	t.saver.Wait()
+}
+
+func (t *Tailer) saveLoop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	sync := time.NewTicker(syncInterval)
@@ -188,7 +198,7 @@ func (t *Tailer) saveLoop(ctx context.Context) {
 			save(true)
 		case <-hour.C:
 			t.sweepState()
-		case <-ctx.Done():
+		case <-t.closing:
 			return
 		}
 	}
@@ -266,7 +276,7 @@ func (t *Tailer) add(c *chain, f *file) {
 	} else {
 		f.id = t.store.newID()
 		if t.store.fresh && t.cfg.StartAt == "end" && !t.scan.started {
-			at := f.size.Load()
+			at := f.lineStart(f.size.Load())
 			f.resume([streams]int64{at, at, at})
 		}
 	}
@@ -456,10 +466,11 @@ func (t *Tailer) Status() Status {
 
 // queue holds the chains that have something to read, each at most once.
 type queue struct {
-	mu      sync.Mutex
-	cond    sync.Cond
-	list    []*chain
-	stopped bool
+	mu       sync.Mutex
+	cond     sync.Cond
+	list     []*chain
+	stopped  bool
+	starving int // workers that wait for memory
 }
 
 func (q *queue) init() { q.cond.L = &q.mu }
@@ -471,11 +482,24 @@ func (q *queue) push(c *chain) {
 	q.cond.Signal()
 }
 
-// pop waits for a chain; nil means the end.
-func (q *queue) pop(ctx context.Context) *chain {
+// starve says that a worker begins (1) or ends (-1) to wait for memory. Idle ones lend theirs.
+func (q *queue) starve(by int) {
+	q.mu.Lock()
+	q.starving += by
+	q.mu.Unlock()
+	if by > 0 {
+		q.cond.Broadcast()
+	}
+}
+
+// pop waits for a chain; nil means the end. While others wait for memory, idle is called.
+func (q *queue) pop(ctx context.Context, idle func()) *chain {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.list) == 0 && !q.stopped {
+		if q.starving > 0 {
+			idle()
+		}
 		q.cond.Wait()
 	}
 	if q.stopped || ctx.Err() != nil {

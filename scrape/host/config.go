@@ -14,11 +14,11 @@ type Config struct {
 	Enabled    bool       `yaml:"enabled" doc:"collect metrics of this machine"`
 	CPU        CPU        `yaml:"cpu" doc:"system.cpu.*: time by mode, logical count"`
 	Load       Toggle     `yaml:"load" doc:"system.cpu.load_average.*"`
-	Memory     Toggle     `yaml:"memory" doc:"system.memory.*"`
+	Memory     Detailed   `yaml:"memory" doc:"system.memory.*"`
 	Disk       Disk       `yaml:"disk" doc:"system.disk.*: block devices"`
 	Filesystem Filesystem `yaml:"filesystem" doc:"system.filesystem.*: space and inodes of mounted file systems"`
 	Network    Network    `yaml:"network" doc:"system.network.*: interfaces and sockets"`
-	Paging     Toggle     `yaml:"paging" doc:"system.paging.*"`
+	Paging     Paging     `yaml:"paging" doc:"system.paging.*"`
 	Netstat    Netstat    `yaml:"netstat" doc:"system.network.tcp.* and udp.*: counters of protocols"`
 	Softnet    Softnet    `yaml:"softnet" doc:"system.network.softnet.*: the CPUs' queues of received packets"`
 	Pressure   Pressure   `yaml:"pressure" doc:"system.*.pressure.*: time in which tasks waited (PSI)"`
@@ -30,7 +30,8 @@ type Config struct {
 	ZFS        Toggle     `yaml:"zfs" doc:"system.zfs.*, where it is loaded"`
 	Fabric     Toggle     `yaml:"fabric" doc:"system.infiniband.*, where there is such an adapter"`
 	Processes  Toggle     `yaml:"processes" doc:"system.process.* and system.thread.count: totals, no single processes"`
-	System     Toggle     `yaml:"system" doc:"system.uptime and file descriptors"`
+	Process    Process    `yaml:"process" doc:"process.*: single processes, each a resource of its own; off by default"`
+	System     Detailed   `yaml:"system" doc:"system.uptime and file descriptors; with detail boot time and entropy"`
 }
 
 // Toggle is a group of metrics that has no other setting than on or off.
@@ -70,6 +71,24 @@ type HW struct {
 	Detail   bool          `yaml:"detail" doc:"also limits of temperatures, voltages, and what cools how much"`
 }
 
+// Process is the group of single processes.
+type Process struct {
+	Enabled     bool          `yaml:"enabled" doc:"collect this group"`
+	Top         int           `yaml:"top" doc:"how many processes are reported: so many of those that use most CPU time and of those that use most memory; one stays until it is not among twice as many"`
+	MinAge      time.Duration `yaml:"min_age" doc:"younger processes are left out; 0s: none"`
+	Include     []string      `yaml:"include" doc:"globs of names (/proc/<pid>/comm, 15 bytes at most); empty: all"`
+	Exclude     []string      `yaml:"exclude" doc:"globs of names that are left out; stronger than include"`
+	CommandLine bool          `yaml:"command_line" doc:"also process.command_line; what looks like a secret is blotted out, but names of secrets are a guess"`
+	Detail      bool          `yaml:"detail" doc:"also utilizations, page faults, system calls of I/O, uptime"`
+}
+
+// Paging is the group of swap and page faults.
+type Paging struct {
+	Enabled     bool     `yaml:"enabled" doc:"collect this group"`
+	Utilization bool     `yaml:"utilization" doc:"also system.paging.utilization, which can be computed from the usage"`
+	Vmstat      []string `yaml:"vmstat" doc:"globs of fields of /proc/vmstat that are passed on as system.linux.vmstat.*; empty: none"`
+}
+
 // CPU is the group of processor metrics.
 type CPU struct {
 	Enabled     bool `yaml:"enabled" doc:"collect this group"`
@@ -78,6 +97,7 @@ type CPU struct {
 	Guest       bool `yaml:"guest" doc:"also the time of virtual machines, which is a part of the user time"`
 	Softirq     bool `yaml:"softirq" doc:"also software interrupts by vector"`
 	Topology    bool `yaml:"topology" doc:"also counts of cores and sockets, and which CPUs are online and isolated"`
+	Sched       bool `yaml:"sched" doc:"also how long threads ran on CPUs and waited for them (/proc/schedstat)"`
 	Frequency   bool `yaml:"frequency" doc:"also the frequency of each CPU, its bounds and governor"`
 }
 
@@ -110,7 +130,7 @@ func Defaults() Config {
 		Enabled: true,
 		CPU:     CPU{Enabled: true},
 		Load:    on,
-		Memory:  on,
+		Memory:  Detailed{Enabled: true},
 		Disk: Disk{
 			Enabled: true,
 			Exclude: []string{"loop*", "ram*", "zram*", "fd[0-9]*", "sr[0-9]*"},
@@ -144,9 +164,10 @@ func Defaults() Config {
 		Btrfs:     on,
 		ZFS:       on,
 		Fabric:    on,
-		Paging:    on,
+		Paging:    Paging{Enabled: true},
 		Processes: on,
-		System:    on,
+		Process:   Process{Top: 20, MinAge: time.Minute},
+		System:    Detailed{Enabled: true},
 	}
 }
 
@@ -163,6 +184,9 @@ func (c Config) Check() error {
 		{"scrape.host.filesystem.exclude_fs_types", c.Filesystem.ExcludeFSTypes},
 		{"scrape.host.network.include", c.Network.Include},
 		{"scrape.host.network.exclude", c.Network.Exclude},
+		{"scrape.host.paging.vmstat", c.Paging.Vmstat},
+		{"scrape.host.process.include", c.Process.Include},
+		{"scrape.host.process.exclude", c.Process.Exclude},
 	} {
 		for i, g := range l.globs {
 			if _, err := path.Match(g, ""); err != nil || g == "" {
@@ -177,6 +201,12 @@ func (c Config) Check() error {
 	}
 	if c.HW.Interval < time.Second || c.HW.Interval > time.Hour {
 		errs = append(errs, fmt.Errorf("scrape.host.hw.interval: %v is not between 1s and 1h; 1m suits most sensors", c.HW.Interval))
+	}
+	if c.Process.Top < 1 || c.Process.Top > 1000 {
+		errs = append(errs, fmt.Errorf("scrape.host.process.top: %d is not from 1 to 1000", c.Process.Top))
+	}
+	if c.Process.MinAge < 0 {
+		errs = append(errs, fmt.Errorf("scrape.host.process.min_age: %v is less than nothing; 0s leaves none out", c.Process.MinAge))
 	}
 	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"slices"
 
 	"stint/export/otlp"
@@ -23,6 +24,8 @@ const (
 	cpuFrequency
 	cpuFrequencyLimit
 	cpuGovernor
+	cpuSchedTime
+	cpuTimeslices
 )
 
 const (
@@ -128,6 +131,20 @@ var cpuMetrics = []series.Metric{
 		Source:     cpuDir + "cpu*/cpufreq/scaling_governor",
 		When:       cpuFrequencyAsked + " and it can be set",
 	},
+	cpuSchedTime: {
+		Metric: otlp.Metric{Name: "system.cpu.sched.time", Unit: "s", Instrument: otlp.Counter, Double: true,
+			Description: "Time that threads ran on CPUs, and that those that could run waited for them."},
+		Attributes: "cpu.sched.state=running|waiting" + cpuPerCPU,
+		Source:     "/proc/schedstat cpuN fields 7, 8",
+		When:       "host.cpu.sched is on and the kernel counts it",
+	},
+	cpuTimeslices: {
+		Metric: otlp.Metric{Name: "system.cpu.sched.timeslice.count", Unit: "{timeslice}", Instrument: otlp.Counter,
+			Description: "Times a thread began to run on a CPU."},
+		Attributes: "cpu.logical_number=<int> (with cpu.per_cpu)",
+		Source:     "/proc/schedstat cpuN field 9",
+		When:       "host.cpu.sched is on and the kernel counts it",
+	},
 }
 
 // cpuModes are the values of cpu.mode, in the order of /proc/stat.
@@ -154,6 +171,7 @@ type cpu struct {
 	cfg      CPU
 	throttle throttle
 	topology topology
+	sched    schedstat
 	softirqs [][]byte
 }
 
@@ -177,7 +195,8 @@ func newCPUClock(kvs ...otlp.KeyValue) *cpuClock {
 }
 
 func newCPU(h *Host, cfg *Config) scraper {
-	c := &cpu{h: h, cfg: cfg.CPU, throttle: newThrottle(h), topology: newTopology(h, cfg.CPU), softirqs: series.Names("cpu.softirq.vector", softirqVectors...)}
+	c := &cpu{h: h, cfg: cfg.CPU, throttle: newThrottle(h), topology: newTopology(h, cfg.CPU), sched: newSchedstat(h, cfg.CPU),
+		softirqs: series.Names("cpu.softirq.vector", softirqVectors...)}
 	if cfg.CPU.PerCPU {
 		c.cpus = map[int]*cpuClock{}
 	} else {
@@ -186,7 +205,10 @@ func newCPU(h *Host, cfg *Config) scraper {
 	return c
 }
 
-func (c *cpu) close() { c.topology.close() }
+func (c *cpu) close() {
+	c.topology.close()
+	c.sched.file.Close()
+}
 
 func (c *cpu) scrape(p *series.Points, now uint64) error {
 	c.h.stat.mu.Lock()
@@ -238,7 +260,7 @@ func (c *cpu) scrape(p *series.Points, now uint64) error {
 	for i := 0; c.cfg.Softirq && i < s.softirqs; i++ {
 		p.Int(cpuSoftirqs, c.softirqs[i], s.softirq[i])
 	}
-	return c.topology.scrape(p, s.online, now)
+	return errors.Join(c.topology.scrape(p, s.online, now), c.sched.points(p))
 }
 
 func logicalNumber(id int) otlp.KeyValue {

@@ -32,6 +32,8 @@ type Host struct {
 	pid             string // whose namespaced files are the host's: 1, or self
 	log             *slog.Logger
 	group           *otlp.Group
+	resource        []otlp.KeyValue // that of group
+	version         string          // the agent's
 	parts           []part
 
 	// boot is when the machine started (ns since 1970), the start time of its counters; 0
@@ -85,6 +87,7 @@ var scrapers = []struct {
 	{"zfs", zfsMetrics, func(c *Config) bool { return c.ZFS.Enabled }, newZFS},
 	{"fabric", fabricMetrics, func(c *Config) bool { return c.Fabric.Enabled }, newFabric},
 	{"processes", processesMetrics, func(c *Config) bool { return c.Processes.Enabled }, newProcesses},
+	{"process", processMetrics, func(c *Config) bool { return c.Process.Enabled }, newProcess},
 }
 
 // New makes the source of the machine whose root directory is rootPath. nodeName is its name
@@ -95,9 +98,9 @@ func New(cfg Config, rootPath, nodeName, version string, overlap *dedup.Table, i
 	if root == "/" {
 		root = ""
 	}
-	h := &Host{root: root, proc: root + "/proc", sys: root + "/sys", log: log}
+	h := &Host{root: root, proc: root + "/proc", sys: root + "/sys", log: log, resource: resource(root, nodeName), version: version}
 	h.pid = h.findPID()
-	h.group = otlp.NewGroup(resource(root, nodeName), otlp.SchemaURL, "stint/scrape/host", version)
+	h.group = otlp.NewGroup(h.resource, otlp.SchemaURL, "stint/scrape/host", version)
 	h.stat = shared[stat]{file: kernel.NewFile(h.proc + "/stat"), parse: parseStat, val: stat{perCPU: cfg.CPU.PerCPU, wantSoftirq: cfg.CPU.Softirq}}
 	h.loadavg = shared[loadavg]{file: kernel.NewFile(h.proc + "/loadavg"), parse: parseLoadavg}
 	h.vmstat = shared[vmstat]{file: kernel.NewFile(h.proc + "/vmstat"), parse: parseVmstat}
@@ -146,6 +149,9 @@ func (h *Host) Scrapers() []string {
 func (h *Host) Scrape(_ context.Context, i int, at time.Time, hand func(*otlp.Group, []byte, int)) error {
 	p := &h.parts[i]
 	now := uint64(at.UnixNano())
+	if each, ok := p.scraper.(*process); ok {
+		return each.scrapeEach(h.boottime(now), now, hand)
+	}
 	p.points.Begin(h.boottime(now))
 	err := p.scrape(&p.points, now)
 	p.claims.Hand(&p.points, p.points.Commit(now), at, now, h.group, hand)

@@ -101,6 +101,40 @@ func readLive(t *testing.T) live {
 			l["system.network.packet.dropped"+a] = float64(v[3])
 		}
 	}
+	protocols, err := gonet.ProtoCounters([]string{"tcp", "udp"})
+	must(err)
+	for _, p := range protocols {
+		for name, key := range map[string]string{
+			"tcp.InSegs":       "system.network.tcp.segment.count{network.io.direction=receive}",
+			"tcp.OutSegs":      "system.network.tcp.segment.count{network.io.direction=transmit}",
+			"tcp.RetransSegs":  "system.network.tcp.segment.retransmitted{}",
+			"tcp.ActiveOpens":  "system.network.tcp.connection.opened{system.network.tcp.open=active}",
+			"tcp.PassiveOpens": "system.network.tcp.connection.opened{system.network.tcp.open=passive}",
+			"tcp.OutRsts":      "system.network.tcp.reset.transmitted{}",
+			"udp.InDatagrams":  "system.network.udp.datagram.count{network.io.direction=receive network.type=ipv4}",
+			"udp.OutDatagrams": "system.network.udp.datagram.count{network.io.direction=transmit network.type=ipv4}",
+		} {
+			if v, ok := p.Stats[strings.TrimPrefix(name, p.Protocol+".")]; ok && strings.HasPrefix(name, p.Protocol+".") {
+				l[key] = float64(v)
+			}
+		}
+	}
+	for _, resource := range []string{"cpu", "memory", "io"} {
+		psi, err := fs.PSIStatsForResource(resource)
+		if err != nil { // the kernel does not count pressure
+			continue
+		}
+		l["system."+resource+".pressure.time{psi.type=some}"] = float64(psi.Some.Total) / 1e6
+		if psi.Full != nil && resource != "cpu" {
+			l["system."+resource+".pressure.time{psi.type=full}"] = float64(psi.Full.Total) / 1e6
+		}
+	}
+	softnet, err := fs.NetSoftnetStat()
+	must(err)
+	for _, cpu := range softnet { // 32-bit each: this machine has not been up for long enough to wrap
+		l["system.network.softnet.packet.dropped{}"] += float64(cpu.Dropped)
+		l["system.network.softnet.time_squeeze.count{}"] += float64(cpu.TimeSqueezed)
+	}
 	root, err := godisk.Usage("/")
 	must(err)
 	l["root limit"], l["root used"], l["root free"] = float64(root.Total), float64(root.Used), float64(root.Free)
@@ -157,7 +191,7 @@ func TestLive(t *testing.T) {
 			checked[m.Name] = true
 		}
 	}
-	if len(checked) < 20 {
+	if len(checked) < 25 {
 		t.Errorf("only %d metrics were compared: %v", len(checked), checked)
 	}
 }

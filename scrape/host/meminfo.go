@@ -31,7 +31,7 @@ const (
 	memFields
 )
 
-var meminfoIndex = map[string]int{
+var meminfoIndex = withDetailFields(map[string]int{
 	"MemTotal:":          memTotal,
 	"MemFree:":           memFree,
 	"MemAvailable:":      memAvailable,
@@ -50,16 +50,31 @@ var meminfoIndex = map[string]int{
 	"HugePages_Rsvd:":    memHugepagesReserved,
 	"HugePages_Surp:":    memHugepagesSurplus,
 	"Hugepagesize:":      memHugepageSize,
+})
+
+// withDetailFields adds the fields of memoryDetails.
+func withDetailFields(index map[string]int) map[string]int {
+	field := memFields
+	for _, d := range memoryDetails {
+		for _, f := range d.fields {
+			index[f.name+":"] = field
+			field++
+		}
+	}
+	return index
 }
 
 // meminfo is /proc/meminfo: bytes, or pages where the file gives no unit.
 type meminfo struct {
-	v   [memFields]uint64
-	has [memFields]bool
+	v   [memFields + memDetails]uint64
+	has [memFields + memDetails]bool
 }
 
+// memDetails is how many fields memoryDetails have; they come behind the others.
+const memDetails = 20
+
 func parseMeminfo(m *meminfo, b []byte) error {
-	m.has = [memFields]bool{}
+	clear(m.has[:])
 	for len(b) > 0 {
 		var l []byte
 		l, b = kernel.Line(b)

@@ -27,7 +27,7 @@ const (
 	memoryOOMKills
 )
 
-var memoryMetrics = []series.Metric{
+var memoryMetrics = withMemoryDetails([]series.Metric{
 	memoryUsage: {
 		Metric: otlp.Metric{Name: "system.memory.usage", Unit: "By", Instrument: otlp.UpDown,
 			Description: "Memory by state. used is what is not available to programs (MemTotal - MemAvailable), so the states overlap; cached is without reclaimable slab."},
@@ -117,7 +117,7 @@ var memoryMetrics = []series.Metric{
 			Description: "Processes killed because memory ran out, in the machine and in its containers."},
 		Source: "/proc/vmstat oom_kill",
 	},
-}
+})
 
 // memory is the scraper of memory metrics.
 type memory struct {
@@ -125,22 +125,27 @@ type memory struct {
 	meminfo   kernel.File
 	m         meminfo
 	corrupted bool // HardwareCorrupted was not 0 once
+	details   []memoryDetail
 
 	used, free, buffers, cached []byte
 	reclaimable, unreclaimable  []byte
 	hugeFree, hugeUsed          []byte
 }
 
-func newMemory(h *Host, _ *Config) scraper {
+func newMemory(h *Host, cfg *Config) scraper {
 	states := series.Names("system.memory.state", "used", "free", "buffers", "cached")
 	slab := series.Names("system.memory.linux.slab.state", "reclaimable", "unreclaimable")
 	huge := series.Names("system.memory.linux.hugepages.state", "free", "used")
-	return &memory{
+	s := &memory{
 		h: h, meminfo: kernel.NewFile(h.proc + "/meminfo"),
 		used: states[0], free: states[1], buffers: states[2], cached: states[3],
 		reclaimable: slab[0], unreclaimable: slab[1],
 		hugeFree: huge[0], hugeUsed: huge[1],
 	}
+	if cfg.Memory.Detail {
+		s.details = newMemoryDetails()
+	}
+	return s
 }
 
 func (s *memory) close() { s.meminfo.Close() }
@@ -153,7 +158,11 @@ func (s *memory) scrape(p *series.Points, now uint64) error {
 	if err == nil {
 		s.fromMeminfo(p)
 	}
-	return errors.Join(err, s.fromVmstat(p, now))
+	err2 := s.fromVmstat(p, now)
+	if err == nil && len(s.details) > 0 {
+		s.detailPoints(p)
+	}
+	return errors.Join(err, err2)
 }
 
 func (s *memory) fromMeminfo(p *series.Points) {

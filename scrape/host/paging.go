@@ -13,6 +13,9 @@ const (
 	pagingFaults
 	pagingOperations
 	pagingIO
+	pagingUtilization
+	pagingEvents
+	pagingStates
 )
 
 var pagingMetrics = []series.Metric{
@@ -41,6 +44,27 @@ var pagingMetrics = []series.Metric{
 		Attributes: "system.paging.direction=in|out",
 		Source:     "/proc/vmstat pgpgin, pgpgout",
 	},
+	pagingUtilization: {
+		Metric: otlp.Metric{Name: "system.paging.utilization", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Share of the swap space of a device by state, 0 to 1."},
+		Attributes: "system.paging.state=used|free; system.device=<swap path>",
+		Source:     "/proc/swaps",
+		When:       "host.paging.utilization is on and there is swap",
+	},
+	pagingEvents: {
+		Metric: otlp.Metric{Name: "system.linux.vmstat.event.count", Unit: "{event}", Instrument: otlp.Counter,
+			Description: "Counters of the kernel's memory management, under the kernel's names."},
+		Attributes: "linux.vmstat.field=<name>",
+		Source:     "/proc/vmstat",
+		When:       "host.paging.vmstat names the field",
+	},
+	pagingStates: {
+		Metric: otlp.Metric{Name: "system.linux.vmstat.state", Unit: "{page}", Instrument: otlp.Gauge,
+			Description: "Levels of the kernel's memory management, under the kernel's names."},
+		Attributes: "linux.vmstat.field=<name>",
+		Source:     "/proc/vmstat nr_*",
+		When:       "host.paging.vmstat names the field",
+	},
 }
 
 // paging is the scraper of swap and page faults.
@@ -49,6 +73,8 @@ type paging struct {
 	swaps   kernel.File
 	devices table[swapDevice]
 	minor   uint64 // the most minor faults seen
+	share   bool   // also utilization
+	fields  vmstatFields
 
 	major, minorAttrs, opIn, opOut, in, out []byte
 }
@@ -59,24 +85,35 @@ type swapDevice struct {
 	usedAttrs, freeAttrs []byte
 }
 
-func newPaging(h *Host, _ *Config) scraper {
+func newPaging(h *Host, cfg *Config) scraper {
 	faults := series.Names("system.paging.fault.type", "major", "minor")
 	direction := series.Names("system.paging.direction", "in", "out")
 	operation := func(d string) []byte {
 		return series.Attributes(otlp.Attr("system.paging.direction", d), otlp.Attr("system.paging.fault.type", "major"))
 	}
 	return &paging{
-		h: h, swaps: kernel.NewFile(h.proc + "/swaps"),
-		major: faults[0], minorAttrs: faults[1],
+		h: h, swaps: kernel.NewFile(h.proc + "/swaps"), share: cfg.Paging.Utilization,
+		fields: vmstatFields{globs: cfg.Paging.Vmstat, file: kernel.NewFile(h.proc + "/vmstat")},
+		major:  faults[0], minorAttrs: faults[1],
 		opIn: operation("in"), opOut: operation("out"),
 		in: direction[0], out: direction[1],
 	}
 }
 
-func (s *paging) close() { s.swaps.Close() }
+func (s *paging) close() {
+	s.swaps.Close()
+	s.fields.file.Close()
+}
 
 func (s *paging) scrape(p *series.Points, now uint64) error {
-	return errors.Join(s.fromSwaps(p), s.fromVmstat(p, now))
+	err := errors.Join(s.fromSwaps(p), s.fromVmstat(p, now))
+	for _, d := range s.devices.list {
+		if s.share && d.size > 0 {
+			p.Float(pagingUtilization, d.usedAttrs, float64(d.used)/float64(d.size))
+			p.Float(pagingUtilization, d.freeAttrs, float64(d.size-d.used)/float64(d.size))
+		}
+	}
+	return errors.Join(err, s.fields.points(p))
 }
 
 func (s *paging) fromSwaps(p *series.Points) error {

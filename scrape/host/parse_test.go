@@ -382,3 +382,83 @@ func FuzzOnePerDevice(f *testing.F) {
 		}
 	})
 }
+
+func FuzzPSI(f *testing.F) {
+	seed(f, "proc/pressure/memory")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var s psi
+		if err := parsePSI(&s, "x", b); err != nil {
+			if s.has != [psiKinds]bool{} {
+				t.Error("kept values of what it refused")
+			}
+			return
+		}
+		for kind, name := range []string{psiSome: "some", psiFull: "full"} {
+			want, has := uint64(0), false
+			for l := range strings.SplitSeq(string(b), "\n") {
+				w := strings.FieldsFunc(l, func(r rune) bool { return r == ' ' || r == '\t' })
+				if len(w) > 4 && w[0] == name {
+					total, ok := strings.CutPrefix(w[4], "total=")
+					if !ok {
+						t.Fatalf("accepted %q", l)
+					}
+					want, has = must(uintWord(total))
+				}
+			}
+			if s.has[kind] != has || has && s.total[kind] != want {
+				t.Errorf("%s of %q = %d, %v, want %d, %v", name, b, s.total[kind], s.has[kind], want, has)
+			}
+		}
+	})
+}
+
+// A file is read the same whether or not places of columns are known from another one.
+func FuzzSNMP(f *testing.F) {
+	seed(f, "proc/1/net/snmp")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		index := map[string]int{"Tcp.InSegs": 0, "Udp.InErrors": 1, "Tcp.CurrEstab": 2}
+		file := filepath.Join(t.TempDir(), "snmp")
+		read := func(s *snmp, content []byte) (v [3]uint64, has [3]bool, failed bool) {
+			if err := os.WriteFile(file, content, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			failed = s.read(v[:], has[:]) != nil
+			return v, has, failed
+		}
+		fresh := snmp{File: kernel.NewFile(file), index: index}
+		defer fresh.Close()
+		v, has, failed := read(&fresh, b)
+		used := snmp{File: kernel.NewFile(file), index: index}
+		defer used.Close()
+		read(&used, []byte("Ip: A\nIp: 1\nTcp: InSegs X CurrEstab\nTcp: 5 -1 6\nUdp: InErrors\nUdp: 7\n"))
+		if v2, has2, failed2 := read(&used, b); v2 != v || has2 != has || failed2 != failed {
+			t.Errorf("%q: %v %v %v, with known places %v %v %v", b, v, has, failed, v2, has2, failed2)
+		}
+	})
+}
+
+// Counters never step back, whatever comes.
+func FuzzSoftnet(f *testing.F) {
+	seed(f, "proc/1/net/softnet_stat")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := softnet{cpus: map[int]*softnetClock{}}
+		sum := func() (n uint64) {
+			for _, c := range s.list {
+				n += c.v[snDropped]
+			}
+			return n
+		}
+		was := uint64(0)
+		for _, content := range [][]byte{b, []byte("1 2 3\n1 2 3\n"), b, b[:len(b)/2], b} {
+			err := s.update(content)
+			if err == nil && bytes.Contains(content, []byte("g")) {
+				t.Errorf("accepted %q", content)
+			}
+			if is := sum(); is < was {
+				t.Errorf("%q: %d after %d", content, is, was)
+			} else {
+				was = is
+			}
+		}
+	})
+}

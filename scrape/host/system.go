@@ -14,7 +14,12 @@ const (
 	systemFDCount
 	systemFDLimit
 	systemHungTasks
+	systemBootTime
+	systemEntropy
+	systemEntropyPool
 )
+
+const systemAsked = "host.system.detail is on"
 
 var systemMetrics = []series.Metric{
 	systemUptime: {
@@ -39,15 +44,38 @@ var systemMetrics = []series.Metric{
 		Source: "/proc/sys/kernel/hung_task_detect_count",
 		When:   "the kernel counts them",
 	},
+	systemBootTime: {
+		Metric: otlp.Metric{Name: "system.boot.time", Unit: "s", Instrument: otlp.Gauge, Double: true,
+			Description: "When the machine started, seconds since 1970, as first seen: setting the clock does not move it."},
+		Source: "/proc/stat btime",
+		When:   systemAsked,
+	},
+	systemEntropy: {
+		Metric: otlp.Metric{Name: "system.entropy.available", Unit: "{bit}", Instrument: otlp.Gauge,
+			Description: "Entropy that the kernel has for random numbers; 256 for ever on current kernels."},
+		Source: "/proc/sys/kernel/random/entropy_avail",
+		When:   systemAsked,
+	},
+	systemEntropyPool: {
+		Metric: otlp.Metric{Name: "system.entropy.pool_size", Unit: "{bit}", Instrument: otlp.Gauge,
+			Description: "Entropy that the kernel can have."},
+		Source: "/proc/sys/kernel/random/poolsize",
+		When:   systemAsked,
+	},
 }
 
 // system is the scraper of what concerns the machine as a whole.
 type system struct {
 	uptime, fileNR, hungTasks kernel.File
+	detail                    bool
+	entropy, pool             kernel.File
 }
 
-func newSystem(h *Host, _ *Config) scraper {
+func newSystem(h *Host, cfg *Config) scraper {
 	return &system{
+		detail:    cfg.System.Detail,
+		entropy:   kernel.NewFile(h.proc + "/sys/kernel/random/entropy_avail"),
+		pool:      kernel.NewFile(h.proc + "/sys/kernel/random/poolsize"),
 		uptime:    kernel.NewFile(h.proc + "/uptime"),
 		fileNR:    kernel.NewFile(h.proc + "/sys/fs/file-nr"),
 		hungTasks: kernel.NewFile(h.proc + "/sys/kernel/hung_task_detect_count"),
@@ -58,6 +86,8 @@ func (s *system) close() {
 	s.uptime.Close()
 	s.fileNR.Close()
 	s.hungTasks.Close()
+	s.entropy.Close()
+	s.pool.Close()
 }
 
 func (s *system) scrape(p *series.Points, _ uint64) error {
@@ -91,5 +121,24 @@ func (s *system) scrape(p *series.Points, _ uint64) error {
 			err3 = kernel.Malformed("/proc/sys/kernel/hung_task_detect_count", b)
 		}
 	}
-	return errors.Join(err, err2, err3)
+	return errors.Join(err, err2, err3, s.details(p))
+}
+
+// details adds what is off by default.
+func (s *system) details(p *series.Points) error {
+	if !s.detail {
+		return nil
+	}
+	if p.Start != 0 {
+		p.Float(systemBootTime, nil, float64(p.Start)/1e9)
+	}
+	available, err := readNumber(&s.entropy)
+	if err == nil {
+		p.Int(systemEntropy, nil, available)
+	}
+	size, err2 := readNumber(&s.pool)
+	if err2 == nil {
+		p.Int(systemEntropyPool, nil, size)
+	}
+	return errors.Join(err, err2)
 }
