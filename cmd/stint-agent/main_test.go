@@ -48,7 +48,7 @@ func TestCheckNamesEveryFault(t *testing.T) {
 	name := file(t, fiveFaults)
 	want := strings.ReplaceAll(`FILE:3:10: log.level: "lod" is not one of debug, info, warn, error; write debug, info, warn or error
 FILE:5:19: tail.max_line_bytes: "banana" is not a whole number; give bytes, e.g. 1048576
-FILE:6:3: tail.start: unknown key; known here: containers, files, start_at, max_line_bytes
+FILE:6:3: tail.start: unknown key; known here: containers, files, start_at, max_line_bytes, max_deleted_bytes, multiline, parse
 FILE:8:13: scrape.interval: "10" has no unit; write 10s for seconds or 10ms for milliseconds
 FILE:11:15: exporters.otlp.endpoint: "collector" is not host:port (missing port in address); write e.g. stint-cluster:4317
 `, "FILE", name)
