@@ -109,7 +109,7 @@ func TestTruncatedWhileReadingWaitsForMemory(t *testing.T) {
 	lines := func(what string, n int) string {
 		var s strings.Builder
 		for i := range n {
-			s.WriteString(criLine("stdout F", fmt.Sprintf("%s %d %s", what, i, strings.Repeat("a", 60))))
+			s.WriteString(criLine("stdout F", fmt.Sprintf("%s %d %s", what, i, strings.Repeat(what[:1], 60))))
 		}
 		return s.String()
 	}
