@@ -97,6 +97,7 @@ type join struct {
 	cut     bool   // bytes over the limit were left out
 	time    uint64 // of the first piece
 	from    pos    // where reading must go on if the record is not settled: at its first piece
+	since   int64  // Tailer.clock when a record of lines was begun
 	touched int64  // Tailer.clock when the last piece came
 }
 

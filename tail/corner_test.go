@@ -311,3 +311,44 @@ func TestIdleWorkersLendTheirMemory(t *testing.T) {
 		r.wait(i + 1)
 	}
 }
+
+// TestShortReadsDoNotWeakenTheMark: the last read took one byte; 64 are remembered all the same.
+func TestShortReadsDoNotWeakenTheMark(t *testing.T) {
+	r := newRig(t)
+	path := r.plainFile(Files{})
+	r.write(path, strings.Repeat("old line\n", 20))
+	r.start()
+	r.wait(20)
+	r.write(path, "\n")
+	r.until("read and idle", func(s Status) bool { return s.Bytes == 181 && s.Unsettled == 0 && r.idle() })
+	r.tailer.mu.Lock() // nobody looks
+	if err := os.WriteFile(path, []byte(strings.Repeat("a", 180)+"\n"+strings.Repeat("new line\n", 20)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.tailer.mu.Unlock()
+	r.wait(41)
+}
+
+// TestRecordOfLinesEnds: no line begins a record, and the log is never quiet.
+func TestRecordOfLinesEnds(t *testing.T) {
+	j := join{active: true}
+	w := &worker{t: &Tailer{cfg: Defaults(), rules: newRules()}, now: int64(groupAge)}
+	g, err := newGrouping("start", "^NEVER")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slab := otlp.NewPool(1<<20, nil).TryGet(1)
+	defer slab.Release()
+	w.slab = slab
+	c := &chain{t: w.t, profile: &profile{grouping: g, encoded: encodeAttrs(nil)}}
+	c.group[stdout] = j
+	c.group[stdout].add(w.t, []byte("first"), 1000, 0)
+	c.state[stdout] = groupState{}
+	f := &file{seq: 1}
+	if err := w.record(t.Context(), c, f, 10, pos{f, 1, 10}, 1, stdout, []byte("second"), false); err != nil {
+		t.Fatal(err)
+	}
+	if w.records != 1 || string(c.group[stdout].buf) != "second" {
+		t.Errorf("%d records, %q waits", w.records, c.group[stdout].buf)
+	}
+}

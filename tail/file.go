@@ -193,9 +193,13 @@ func (f *file) mark() {
 
 // markFrom remembers the bytes before at, which buf ends with. The worker's.
 func (f *file) markFrom(buf []byte, at int64) {
-	if len(buf) > 0 {
-		f.endLen, f.endAt = copy(f.end[:], buf[max(len(buf)-tailBytes, 0):]), at
+	if f.endAt != at-int64(len(buf)) {
+		f.endLen = 0
 	}
+	var all [2 * tailBytes]byte
+	n := copy(all[:], f.end[:f.endLen])
+	n += copy(all[n:], buf[max(len(buf)-tailBytes, 0):])
+	f.endLen, f.endAt = copy(f.end[:], all[max(n-tailBytes, 0):n]), at
 }
 
 // lineStart is where the line begins that has not ended at offset at; at itself, if it has.

@@ -33,6 +33,9 @@ const (
 	// flushAge is how long a record waits for a further line once its file stands still: a stack
 	// trace is written in one go.
 	flushAge = time.Second
+	// groupAge is how long a record gathers lines: of a log whose lines all go on with the one
+	// before nothing would be sent as long as it is busy.
+	groupAge = 5 * time.Second
 )
 
 // format says how the lines of a chain are written.
@@ -624,7 +627,7 @@ func (w *worker) record(ctx context.Context, c *chain, f *file, at int64, from p
 	}
 	g := &c.group[s]
 	// What is too much for one record begins another: nothing is cut off for being a continuation.
-	if p.grouping.next(&c.state[s], body) && g.active && g.fits(w.t, 1+len(body), w.t.cfg.MaxLineBytes) {
+	if p.grouping.next(&c.state[s], body) && g.active && w.now-g.since < int64(groupAge) && g.fits(w.t, 1+len(body), w.t.cfg.MaxLineBytes) {
 		w.t.stats.grouped.Add(1)
 		g.add(w.t, newline, w.t.cfg.MaxLineBytes, w.now)
 		g.add(w.t, body, w.t.cfg.MaxLineBytes, w.now)
@@ -641,6 +644,7 @@ func (w *worker) record(ctx context.Context, c *chain, f *file, at int64, from p
 		return w.emit(ctx, c, f, at, time, s, body, cut)
 	}
 	g.begin(from, time)
+	g.since = w.now
 	g.add(w.t, body, w.t.cfg.MaxLineBytes, w.now)
 	g.cut = g.cut || cut
 	return nil
