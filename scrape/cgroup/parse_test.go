@@ -57,6 +57,7 @@ func FuzzIdentify(f *testing.F) {
 		f.Add(path)
 	}
 	f.Add("/kubepods/pod" + uid1 + "/kubepods/pod" + uid2)
+	f.Add("/0:conmon-" + id("0"))
 	f.Fuzz(func(t *testing.T, path string) {
 		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "\x00") || strings.Contains(path+"/", "//") {
 			return

@@ -53,13 +53,13 @@ func identify(p string, above identity) identity {
 	}
 	i := identity{uid: above.uid, kube: above.kube || isKubepods(name), descend: depth < maxDepth}
 
+	if strings.Contains(name, "conmon") {
+		return identity{}
+	}
 	if slice, rest, ok := strings.Cut(name, ":"); ok {
 		if id := containerID(rest[strings.LastIndexByte(rest, ':')+1:]); id != "" {
 			return identity{kind: container, id: id, uid: podUID(slice, identity{kube: true}), kube: isKubepods(slice)}
 		}
-	}
-	if strings.Contains(name, "conmon") {
-		return identity{}
 	}
 	if id := containerID(name); id != "" {
 		return identity{kind: container, id: id, uid: i.uid, kube: i.kube}
