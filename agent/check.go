@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stint/export"
+	"stint/tail"
 )
 
 // Finding is what a look at the machine or at a destination says about one setting.
@@ -69,6 +70,24 @@ func CheckMachine(ctx context.Context, cfg *Config) []Finding {
 	if cfg.Scrape.Host.Enabled {
 		probes = append(probes, probe{"scrape.root_path", func(context.Context) []Finding { return one("scrape.root_path", lookRoot(cfg.Scrape.RootPath)) }})
 	}
+	if k := cfg.Scrape.Kubelet; k.On() {
+		endpoint := kubeletEndpoint(cfg)
+		probes = append(probes, probe{"scrape.kubelet.endpoint", func(ctx context.Context) []Finding {
+			u, err := url.Parse(endpoint)
+			if err != nil {
+				return nil // Check has said so
+			}
+			level, text := dial(ctx, u)
+			return one("scrape.kubelet.endpoint", finding{level, text})
+		}})
+	}
+	probes = append(probes, probe{"journald", func(context.Context) []Finding {
+		on, why := cfg.Journald.On()
+		if !on {
+			why = "not followed: " + why
+		}
+		return one("journald", finding{OK, why})
+	}})
 	for _, name := range slices.Sorted(maps.Keys(cfg.Exporters)) {
 		path := "exporters." + name
 		probes = append(probes, probe{path, func(ctx context.Context) []Finding {
@@ -185,10 +204,7 @@ func escape(s string) string {
 }
 
 func lookGlob(glob string) finding {
-	paths, err := filepath.Glob(glob)
-	if err != nil {
-		return finding{Fail, glob + ": " + err.Error()}
-	}
+	paths := tail.Expand(glob)
 	denied := slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return unix.Access(p, unix.R_OK) == nil })
 	switch {
 	case len(paths) == 0:

@@ -182,7 +182,7 @@ func TestCheckFaults(t *testing.T) {
 		"an exporter that takes no logs": {text: "exporters: {otlphttp: {metrics_endpoint: 'http://a/'}}\npipelines: {logs: {sources: [tail], exporters: [otlphttp]}}", want: []string{
 			`2:49: pipelines.logs.exporters[0]: "otlphttp" takes no logs; give it endpoint or logs_endpoint`}},
 		"multi-line, in every form": {text: "tail: {multiline: {start: '('}, parse: jsno, files: [{include: [/x], multiline: jave}]}", want: []string{
-			"1:27: tail.multiline.start: \"(\" is no regular expression: start pattern: error parsing regexp: missing closing ): `(`; write one in RE2 syntax, e.g. ^\\d{4}-",
+			"1:27: tail.multiline.start: \"(\" is no regular expression: error parsing regexp: missing closing ): `(`; write one in RE2 syntax, e.g. ^\\d{4}-",
 			`1:40: tail.parse.body: "jsno" is not one of off, auto, json, klog; did you mean json`,
 			`1:81: tail.files[0].multiline.mode: "jave" is not one of off, auto, java, go, python, node, dotnet, ruby; did you mean java`}},
 	} {

@@ -29,9 +29,7 @@ func newNode(cfg *Config, log *slog.Logger, reg prometheus.Registerer) (*node, e
 	if !k.On() {
 		return nil, nil
 	}
-	if k.Endpoint == "" {
-		k.Endpoint = "https://" + net.JoinHostPort(cfg.NodeName, "10250")
-	}
+	k.Endpoint = kubeletEndpoint(cfg)
 	log = log.With("part", "kubelet")
 	client, err := kubelet.NewClient(k, log)
 	if err != nil {
@@ -39,6 +37,14 @@ func newNode(cfg *Config, log *slog.Logger, reg prometheus.Registerer) (*node, e
 	}
 	pods, err := kubelet.NewPods(k, client, log, reg)
 	return &node{client, pods}, err
+}
+
+// kubeletEndpoint is where the kubelet is asked.
+func kubeletEndpoint(cfg *Config) string {
+	if e := cfg.Scrape.Kubelet.Endpoint; e != "" {
+		return e
+	}
+	return "https://" + net.JoinHostPort(cfg.NodeName, "10250")
 }
 
 // newSources makes the sources of metrics that are wanted, but for the agent's own.

@@ -68,7 +68,7 @@ func newGrouping(mode, start string) (*grouping, error) {
 		}
 		re, err := regexp.Compile(start)
 		if err != nil {
-			return nil, fmt.Errorf("start pattern: %w", err)
+			return nil, err
 		}
 		return &grouping{start: re}, nil
 	}
