@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench test-crash test-otelcol test-cluster package image manifests clean
+.PHONY: help run test build lint fuzz bench test-crash test-otelcol test-prometheus test-cluster package image manifests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,10 +35,14 @@ test-crash: build ## SIGKILL at 30 random moments, and every 3 s, under load: no
 
 test-otelcol: build ## every line and metric against a real OpenTelemetry Collector
 	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .
-	cd bench && go test -count=1 -timeout 20m ./e2e
+	cd bench && go test -count=1 -timeout 20m -skip TestPrometheus ./e2e
+
+test-prometheus: build ## metrics in a real Prometheus
+	cd bench/prometheus && CGO_ENABLED=0 go build -trimpath -tags=remove_all_sd -o prometheus github.com/prometheus/prometheus/cmd/prometheus
+	cd bench && go test -count=1 -timeout 10m -run TestPrometheus ./e2e
 
 test-cluster package image manifests:
 	@echo "make $@: comes with a later issue; nothing is built" >&2; exit 1
 
 clean: ## remove what was built
-	rm -rf bin dist bench/bin bench/otelcol/otelcol
+	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus

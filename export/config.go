@@ -63,7 +63,7 @@ func (e Exporters) NewValue(name string) (any, error) {
 	case "otlp":
 		return &OTLP{Compression: "gzip", Timeout: 10 * time.Second, RetryOnFailure: retry}, nil
 	case "otlphttp":
-		return &OTLPHTTP{Compression: "gzip", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
+		return &OTLPHTTP{Compression: "gzip", PromoteResource: "auto", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
 	case "debug":
 		return &Debug{Verbosity: "basic"}, nil
 	}
@@ -129,12 +129,13 @@ func (o *OTLP) check(path string) []error {
 
 // OTLPHTTP is a destination that speaks OTLP over HTTP with protobuf bodies.
 type OTLPHTTP struct {
-	Endpoint        string            `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended"`
+	Endpoint        string            `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended; one that ends in /api/v1/otlp is Prometheus, which takes metrics only"`
 	LogsEndpoint    string            `yaml:"logs_endpoint" doc:"URL for logs, used as it is; without it and endpoint this exporter takes no logs"`
 	MetricsEndpoint string            `yaml:"metrics_endpoint" doc:"URL for metrics, used as it is; without it and endpoint this exporter takes no metrics"`
-	Compression     string            `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none"`
+	Compression     string            `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none, and gets gzip in place of zstd once it has said so"`
 	TLS             TLS               `yaml:"tls" doc:"transport security for https:// URLs"`
 	Headers         map[string]Secret `yaml:"headers" doc:"HTTP headers sent with each request; values are never shown"`
+	PromoteResource string            `yaml:"promote_resource" enum:"auto,on,off" doc:"copy what identifies a resource (node, pod, container, ...) onto its metric points: Prometheus makes labels of those alone, and takes two pods for one without; auto: for URLs of Prometheus (/api/v1/otlp/v1/metrics)"`
 	Timeout         time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again with twice the time, up to 1m; 100ms to 10m"`
 	RetryOnFailure  Retry             `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
 }
@@ -151,7 +152,7 @@ func (o *OTLPHTTP) URL(signal string) string {
 	case "metrics":
 		own = o.MetricsEndpoint
 	}
-	if own != "" || o.Endpoint == "" {
+	if own != "" || o.Endpoint == "" || isPrometheus(o.Endpoint) && signal != "metrics" {
 		return own
 	}
 	return strings.TrimSuffix(o.Endpoint, "/") + "/v1/" + signal
@@ -262,7 +263,7 @@ func (Pipelines) Kinds() []string { return []string{"logs", "metrics"} }
 
 // Pipeline is one path from sources to exporters.
 type Pipeline struct {
-	Sources   []string `yaml:"sources" doc:"where records come from; logs: tail; metrics: host, self"`
+	Sources   []string `yaml:"sources" doc:"where records come from; logs: tail, journald; metrics: host, cgroup, kubelet, self"`
 	Exporters []string `yaml:"exporters" doc:"names under exporters that get every record"`
 }
 
