@@ -82,10 +82,10 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	if a.memory, err = newMemory(cfg.MemoryLimiter, func() { a.export.Flush() }, a.log.With("part", "memory"), a.reg); err != nil {
 		return nil, err
 	}
-	exporters, pipelines, offsets := cfg.Exporters, cfg.Pipelines, "tail"
+	exporters, pipelines, offsets, spool := cfg.Exporters, cfg.Pipelines, "tail", filepath.Join(cfg.StateDir, "spool")
 	if len(exporters) == 0 {
 		// Offsets of its own: what only the sink has had is not delivered.
-		offsets = "tail-sink"
+		offsets, spool = "tail-sink", ""
 		if a.demo == nil {
 			a.log.Warn("no exporter is configured: records go to the sink inside the agent, which counts them and keeps nothing")
 		}
@@ -98,7 +98,7 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 		exporters = export.Exporters{"sink": a.sink.Exporter()}
 		pipelines = export.DefaultPipelines(exporters, Sources())
 	}
-	if a.export, err = export.New(cfg.Batch, exporters, pipelines, version, a.log.With("part", "export"), a.reg); err != nil {
+	if a.export, err = export.New(cfg.Batch, exporters, pipelines, cfg.Spool, spool, version, a.log.With("part", "export"), a.reg); err != nil {
 		return nil, err
 	}
 	if a.node, err = newNode(cfg, a.log, a.reg); err != nil {

@@ -34,6 +34,14 @@ type Entry struct {
 	Records int // of telemetry
 	Time    time.Time
 	Request [][]byte // in pieces; one when it was read
+
+	at place
+}
+
+// place is where an entry lies.
+type place struct {
+	segment uint64
+	offset  int64
 }
 
 // size is what the entry takes on disk.
@@ -144,7 +152,10 @@ type segment struct {
 	records int64 // of telemetry, from the headers
 }
 
-func name(id uint64) string { return fmt.Sprintf("%016x.spool", id) }
+// Suffix is what the names of segments end in.
+const Suffix = ".spool"
+
+func name(id uint64) string { return fmt.Sprintf("%016x", id) + Suffix }
 
 // survey measures a segment that was written before this process, and cuts a torn tail off: what
 // was being written when the process or the machine died, and nobody was told is safe.

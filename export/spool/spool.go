@@ -67,6 +67,8 @@ type Spool struct {
 	in       *os.File // the first segment, while it is read
 	at       int64    // in the first segment: all before is acknowledged
 	peeked   *Entry   // what stands at at
+	lent     *Entry   // what somebody is sending
+	taken    bool     // the limits took it meanwhile
 	next     int64    // behind it
 	bytes    int64    // of all segments, less what is acknowledged
 	records  int64    // likewise; of telemetry
@@ -91,7 +93,7 @@ func Open(o Options) (*Spool, error) {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
 	for _, e := range entries {
-		hex, ok := strings.CutSuffix(e.Name(), ".spool")
+		hex, ok := strings.CutSuffix(e.Name(), Suffix)
 		id, err := strconv.ParseUint(hex, 16, 64)
 		if !ok || err != nil || name(id) != e.Name() {
 			continue
@@ -184,12 +186,12 @@ func (s *Spool) Empty() bool {
 
 // Append writes entries and returns when they are on the disk. With an error, n of them are. For
 // room the oldest segments go.
-func (s *Spool) Append(entries ...Entry) (n int, err error) {
+func (s *Spool) Append(entries ...*Entry) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	synced := 0
 	for i := range entries {
-		if err = s.write(&entries[i]); err != nil {
+		if err = s.write(entries[i]); err != nil {
 			break
 		}
 		if n = i + 1; s.last().size >= s.segmentBytes() {
@@ -291,6 +293,7 @@ func (s *Spool) tryWrite(e *Entry, need int64) error {
 		}
 		at += int64(len(b))
 	}
+	e.at = place{seg.id, seg.size}
 	seg.size = at
 	seg.records += int64(e.Records)
 	s.bytes += need
@@ -311,7 +314,12 @@ func (s *Spool) dropOldest() bool {
 	if len(s.segments) == 0 {
 		return false
 	}
-	s.drop(Full, s.segments[0].records)
+	records := s.segments[0].records
+	if s.lent != nil && s.lent.at.segment == s.segments[0].id { // it may arrive yet
+		records -= int64(s.lent.Records)
+		s.taken = true
+	}
+	s.drop(Full, records)
 	s.remove()
 	s.saveCursor()
 	return true
@@ -343,14 +351,15 @@ func (s *Spool) remove() {
 	}
 }
 
-// Next is the oldest entry that is not acknowledged; nil when nothing waits. Its request is the
-// caller's. Before Ack it returns the same, unless the limits took it meanwhile.
+// Next lends the oldest entry that is not acknowledged; nil when nothing waits. Its request is the
+// caller's. Ack or Return must follow.
 func (s *Spool) Next() (*Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
 		e, err := s.peek()
 		if err != nil || e == nil || s.o.MaxAge <= 0 || time.Since(e.Time) <= s.o.MaxAge {
+			s.lent, s.taken = e, false
 			return e, err
 		}
 		s.drop(TooOld, int64(e.Records))
@@ -382,6 +391,7 @@ func (s *Spool) peek() (*Entry, error) {
 		switch {
 		case err == nil:
 			s.damaged(at)
+			e.at = place{seg.id, at}
 			s.peeked, s.next = &e, next
 		case !errors.Is(err, io.EOF):
 			return nil, fmt.Errorf("read spool: %w", err)
@@ -427,15 +437,33 @@ func (s *Spool) tidy() {
 	}
 }
 
-// Ack says that e, which Next gave, is done with. It may have been given up meanwhile.
+// Lend says that e, which is about to be appended as the oldest entry, is being sent, as if Next
+// had given it.
+func (s *Spool) Lend(e *Entry) {
+	s.mu.Lock()
+	s.lent, s.taken = e, false
+	s.mu.Unlock()
+}
+
+// Ack says that the entry that was lent is done with.
 func (s *Spool) Ack(e *Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.peeked != e {
-		return
+	s.lent = nil
+	if first, err := s.peek(); err == nil && first != nil && first.at == e.at {
+		s.skip()
+		s.tidy()
 	}
-	s.skip()
-	s.tidy()
+}
+
+// Return says that the entry that was lent was not delivered. It comes again, unless the limits
+// took it meanwhile.
+func (s *Spool) Return(e *Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lent = nil; s.taken {
+		s.drop(Full, int64(e.Records))
+	}
 }
 
 // Close saves the cursor and closes the files. What waits is there after the next Open.

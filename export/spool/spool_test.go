@@ -35,9 +35,9 @@ func open(t testing.TB, dir string, max int64, lost losses) *Spool {
 }
 
 // entry is the one with number i, of a size that depends on it.
-func entry(i uint64) Entry {
+func entry(i uint64) *Entry {
 	text := bytes.Repeat([]byte{byte(i)}, int(i*37%500))
-	return Entry{Signal: 1, Records: 1, Time: time.Now(), Request: [][]byte{binary.LittleEndian.AppendUint64(nil, i), text}}
+	return &Entry{Signal: 1, Records: 1, Time: time.Now(), Request: [][]byte{binary.LittleEndian.AppendUint64(nil, i), text}}
 }
 
 // number is that of an entry; it fails unless the rest of the entry is what it was.
@@ -224,7 +224,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("%d came, lost %v, of 2000", len(got), lost)
 	}
 
-	if _, err := s.Append(Entry{Request: [][]byte{make([]byte, 65<<10)}}); err == nil {
+	if _, err := s.Append(&Entry{Request: [][]byte{make([]byte, 65<<10)}}); err == nil {
 		t.Error("a request over the limit was taken")
 	}
 
@@ -406,7 +406,7 @@ func FuzzSegment(f *testing.F) {
 	var b []byte
 	for i := range uint64(3) {
 		e := entry(i)
-		b = append(appendHeader(b, &e), bytes.Join(e.Request, nil)...)
+		b = append(appendHeader(b, e), bytes.Join(e.Request, nil)...)
 	}
 	f.Add(b)
 	f.Add(append([]byte("garbage STPL"), b...))
@@ -435,7 +435,7 @@ func FuzzSegment(f *testing.F) {
 func BenchmarkAppend(b *testing.B) {
 	s := open(b, b.TempDir(), 1<<30, losses{})
 	defer s.Close()
-	e := Entry{Records: 1, Time: time.Now(), Request: [][]byte{make([]byte, 4<<20)}}
+	e := &Entry{Records: 1, Time: time.Now(), Request: [][]byte{make([]byte, 4<<20)}}
 	b.SetBytes(4 << 20)
 	b.ReportAllocs()
 	for b.Loop() {
