@@ -116,6 +116,9 @@ func (s *Cgroups) emitContainer(e *entity) {
 	for i, size := range s.huge {
 		w.int(containerHugetlbHits, size.attrs, hugetlbHits+field(i))
 	}
+	if w.p.View != nil {
+		s.emitTheirs(w)
+	}
 }
 
 func (s *Cgroups) emitCPU(w writer) {
@@ -183,14 +186,18 @@ func (s *Cgroups) emitMemory(w writer) {
 		w.int(containerDirty, nil, memDirty)
 		w.int(containerWriteback, nil, memWriteback)
 		w.int(containerPeak, nil, memPeak)
+	}
+	if s.names.asked.Memory.Detail {
 		w.int(containerMemoryEvents, a.low, memEventLow)
 	}
 	w.int(containerMemoryEvents, a.high, memEventHigh)
 	w.int(containerMemoryEvents, a.limit, memEventMax)
 	w.int(containerMemoryEvents, a.oomKill, memEventOOMKill)
-	if detail {
+	if s.names.asked.Memory.Detail {
 		w.int(containerMemoryEvents, a.oom, memEventOOM)
 		w.int(containerMemoryEvents, a.oomAll, memEventOOMGroupKill)
+	}
+	if detail {
 		w.int(containerReclaim, a.scanned, memScanned)
 		w.int(containerReclaim, a.reclaimed, memReclaimed)
 		w.int(containerRefault, a.anon, memRefaultAnon)

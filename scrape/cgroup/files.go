@@ -118,6 +118,8 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 	add(ctlPids, rare, threads, "pids.max", limit(pidsLimit), pidsLimit)
 	add(ctlPids, perContainer, threads && cfg.Threads.Detail, "pids.events", keyed(map[string]key{"max": {pidsLimitHits, 1}}), pidsLimitHits)
 
+	add(ctlPids, perContainer, threads && cfg.theirs(), "cgroup.procs", lines(pidsProcesses), pidsProcesses)
+
 	for i, size := range huge {
 		usage, hits := hugetlbUsage+field(i), hugetlbHits+field(i)
 		v1(ctlHugetlb, perContainer, true, "hugetlb."+size.name+".usage_in_bytes", amount(usage, 1), usage)

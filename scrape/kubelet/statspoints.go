@@ -189,6 +189,7 @@ func (s *Stats) takeNode() {
 	if s.node == nil {
 		s.node = &entity{group: s.newGroup(nil)}
 		s.enter(s.node, dedup.Key{Kind: dedup.Node}, nodeMetrics, v)
+		s.show(s.node, s.names.node, nil)
 	}
 	s.node.seen = s.polls
 	s.learnNode(v)
@@ -442,7 +443,7 @@ func (s *Stats) takeVolume(p *podEntity, v *sample) {
 	if v.zero(fsInodes) {
 		return
 	}
-	if w.detail {
+	if s.names.inodes || e.points.View != nil {
 		w.int(volumeInodes, e.attrs, fsAt, fsInodes)
 	}
 	w.int(volumeInodesFree, e.attrs, fsAt, fsInodesFree)
