@@ -50,7 +50,8 @@ type Log struct {
 
 // Admin is the server of the agent's own state.
 type Admin struct {
-	Listen string `yaml:"listen" doc:"host:port; empty: no server"`
+	Listen      string `yaml:"listen" doc:"host:port; empty: no server"`
+	NodeMetrics bool   `yaml:"node_metrics" doc:"also /metrics/node: what host, cgroup and kubelet sent last, for a Prometheus that pulls; whoever reaches the port can read it"`
 }
 
 // Health is the server that probes ask.
