@@ -12,7 +12,6 @@ const (
 	containerPeriod
 	containerQuota
 	containerProcesses
-	containerStarted
 	containerSeen
 )
 
@@ -43,11 +42,6 @@ var CAdvisorMetrics = []series.Metric{
 		Metric: otlp.Metric{Name: "container_processes", Instrument: otlp.Gauge,
 			Description: "Processes of the container."},
 		Source: "cgroup.procs",
-	},
-	{
-		Metric: otlp.Metric{Name: "container_start_time_seconds", Instrument: otlp.Gauge, Double: true,
-			Description: "When the container started, or was seen first, seconds since 1970."},
-		Source: "the kubelet, else the first scrape",
 	},
 	{
 		Metric: otlp.Metric{Name: "container_last_seen", Instrument: otlp.Gauge, Double: true,
@@ -108,6 +102,5 @@ func (s *Cgroups) emitTheirs(w writer) {
 	w.int(containerPeriod, nil, cpuPeriod)
 	w.int(containerQuota, nil, cpuQuota)
 	w.int(containerProcesses, nil, pidsProcesses)
-	w.p.Float(containerStarted, nil, float64(w.e.start)/1e9)
 	w.p.Float(containerSeen, nil, float64(s.now)/1e9)
 }

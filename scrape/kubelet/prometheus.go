@@ -30,6 +30,13 @@ var PrometheusRules = slices.Concat(series.CAdvisor, []series.Rule{
 	{From: "k8s.pod.volume.inode.used", If: claimed, Name: "kubelet_volume_stats_inodes_used"},
 })
 
+// CAdvisorMetrics are the metrics of containers that are there under cAdvisor's names only.
+var CAdvisorMetrics = []series.Metric{{
+	Metric: otlp.Metric{Name: "container_start_time_seconds", Instrument: otlp.Gauge, Double: true,
+		Description: "When the container was started, seconds since 1970."},
+	Source: "/stats/summary pods[].containers[].startTime",
+}}
+
 // translation is how the points of each kind of entity get those names; nil where they do not.
 type translation struct {
 	node, pods, containers, volumes *series.Translation

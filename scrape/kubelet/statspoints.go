@@ -421,6 +421,9 @@ func (s *Stats) takeContainer(p *podEntity, v *sample) {
 	if s.cfg.Utilization {
 		w.utilization(containerCPULimit, c.demand)
 	}
+	if t, ok := w.time(cpuAt); ok && c.points.View != nil && v.tells(began) {
+		w.float(containerStarted, nil, t, float64(v.v[began])/1e9)
+	}
 }
 
 func (s *Stats) takeVolume(p *podEntity, v *sample) {
