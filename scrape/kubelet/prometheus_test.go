@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"bytes"
+	"encoding/json"
 	"maps"
 	"os"
 	"slices"
@@ -91,7 +92,16 @@ func TestLikeCAdvisor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	summary := captured(t, "stats_summary.busy.json")
+	var summary struct {
+		Pods []struct{ PodRef struct{ Name string } }
+	}
+	if err := json.Unmarshal(captured(t, "stats_summary.busy.json"), &summary); err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, p := range summary.Pods {
+		told[p.PodRef.Name] = true
+	}
 	got := map[string]map[string]float64{}
 	kinds := map[string]bool{}
 	for _, rm := range busy(t, withNames(everything(), series.Prometheus)).list {
@@ -133,7 +143,7 @@ func TestLikeCAdvisor(t *testing.T) {
 				_, pod, _ := strings.Cut(all, "pod=")
 				hostNetwork := strings.HasPrefix(pod, "node-helper") || strings.HasPrefix(pod, "static-web")
 				// The summary leaves out pods of which no container runs; cAdvisor has their sandboxes.
-				if !network || bytes.Contains(summary, []byte(`"podRef":{"name":"`+pod+`"`)) && !hostNetwork {
+				if !network || told[pod] && !hostNetwork {
 					t.Errorf("no %s{%s}", name, all)
 				}
 				continue
