@@ -208,18 +208,20 @@ func (h *Host) Scrape(_ context.Context, i int, at time.Time, hand func(*otlp.Gr
 	if h.theirs == nil {
 		return h.read(p, at, now, h.group, hand)
 	}
-	begin := time.Now()
-	p.failed.Store(true) // unless it is seen to end well
+	begin, err := time.Now(), errPanicked
+	defer func() { // which others read meanwhile
+		p.failed.Store(err != nil)
+		p.scraped.Store(int64(time.Since(begin)))
+	}()
 	group := h.group
 	if p.name == extraScraper {
 		group = h.theirs
 	}
-	err := h.read(p, at, now, group, hand)
+	ours := h.read(p, at, now, group, hand)
 	if p.twin != nil {
-		err = errors.Join(err, h.read(p.twin, at, now, group, hand))
+		ours = errors.Join(ours, h.read(p.twin, at, now, group, hand))
 	}
-	p.failed.Store(err != nil)
-	p.scraped.Store(int64(time.Since(begin)))
+	err = ours
 	return err
 }
 

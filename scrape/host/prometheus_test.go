@@ -17,6 +17,7 @@ import (
 
 	"stint/export/otlp"
 	"stint/scrape/dedup"
+	"stint/scrape/kernel"
 	"stint/scrape/series"
 )
 
@@ -223,6 +224,37 @@ func TestNamesAllocateNothing(t *testing.T) {
 		}
 	}
 }
+
+// How the last scrape of each scraper went is told.
+func TestCollectorSuccess(t *testing.T) {
+	h := newTestHost(t, withNames(series.Both), "testdata/server")
+	first := scrapeAll(t, h, tick)
+	h.loadavg.file = kernel.NewFile(h.proc + "/nothing")
+	scrapeAll(t, h, tick+1)
+	f := scrapeAll(t, h, tick+2)
+	for attrs, want := range map[string]string{"collector=load": "0d", "collector=cpu": "1d", "collector=filesystem": "1d"} {
+		if got := f.value(t, "node_scrape_collector_success", attrs); got != want {
+			t.Errorf("{%s} is %s, want %s", attrs, got, want)
+		}
+	}
+	if got := first.value(t, "node_scrape_collector_success", "collector=load"); got != "1d" {
+		t.Errorf("before: %s", got)
+	}
+	h.parts[0].scraper = panics{}
+	func() {
+		defer func() { _ = recover() }()
+		_ = h.Scrape(t.Context(), 0, time.Unix(0, int64(tick+3)), nil)
+	}()
+	if !h.parts[0].failed.Load() {
+		t.Error("a scraper that panics has not failed")
+	}
+}
+
+// panics is a scraper that does.
+type panics struct{}
+
+func (panics) scrape(*series.Points, uint64) error { panic("bad") }
+func (panics) close()                              {}
 
 // A quantity that another source has is sent under no name.
 func TestLosersAreSentUnderNoName(t *testing.T) {

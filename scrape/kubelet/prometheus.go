@@ -68,6 +68,9 @@ func translate(cfg *Config) translation {
 
 // show makes an entity's points show themselves under those names with these labels.
 func (s *Stats) show(e *entity, t *series.Translation, labels []otlp.KeyValue, resource ...otlp.KeyValue) {
+	if t == nil {
+		return
+	}
 	e.points.View = t.View(series.Group(append(slices.Clip(resource), s.resource...), "kubelet", scopeName, s.version), labels)
 }
 

@@ -51,8 +51,8 @@ func (r *Rule) factor() float64 {
 	return r.Scale
 }
 
-// Counter tells whether the metric of that name is a counter.
-func (r *Rule) Counter() bool { return strings.HasSuffix(r.Name, "_total") && !r.Gauge }
+// counter tells whether the metric of that name is a counter.
+func (r *Rule) counter() bool { return strings.HasSuffix(r.Name, "_total") && !r.Gauge }
 
 // Translation is the rules for a table of metrics, looked up once.
 type Translation struct {

@@ -158,7 +158,7 @@ func (v *View) translate(p *Points, metric, first, end int) []shown {
 				index[name+"\x00"+labels] = at
 				s := shown{metric: otlp.Metric{Name: name, Description: ours.Description, Double: true}, attrs: labels}
 				s.add = rule.Add
-				if rule.Counter() {
+				if rule.counter() {
 					s.metric.Instrument, s.started = otlp.Counter, p.got[i].start != 0
 				}
 				byName[name] = append(byName[name], s)
