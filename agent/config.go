@@ -199,6 +199,9 @@ func (c *Config) Check() error {
 			fault("%s: %q is not host:port (%w); write e.g. 127.0.0.1:8888, or nothing for no server", l.path, l.addr, err)
 		}
 	}
+	if c.Admin.NodeMetrics && c.Admin.Listen == "" {
+		fault("admin.node_metrics: true, but there is no server to serve them; set admin.listen")
+	}
 	if c.Admin.Listen != "" && c.Admin.Listen == c.Health.Listen && !strings.HasSuffix(c.Admin.Listen, ":0") {
 		fault("health.listen: %s is admin.listen as well; give each its own port", c.Health.Listen)
 	}
