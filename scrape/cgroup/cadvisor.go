@@ -52,30 +52,22 @@ var CAdvisorMetrics = []series.Metric{
 // theirs tells whether cAdvisor's names are sent.
 func (c *Config) theirs() bool { return c.Names == series.Prometheus || c.Names == series.Both }
 
-// translation is how the points of containers and pods get cAdvisor's names.
-type translation struct {
-	containers, pods *series.Translation
-	asked            Config // without the detail that only those names need
-}
+// translation is how the points of containers and pods get cAdvisor's names; nil where they do not.
+type translation struct{ containers, pods *series.Translation }
 
-// translate looks up the names, and turns on what they need; that is not sent under ours.
+// translate looks up the names. What is read for them only is not sent under ours.
 func translate(cfg *Config) translation {
-	t := translation{asked: *cfg}
-	if !cfg.theirs() {
-		return t
+	t := translation{
+		containers: series.NewTranslation(cfg.Names, containerMetrics, series.CAdvisor),
+		pods:       series.NewTranslation(cfg.Names, podMetrics, series.CAdvisor),
 	}
-	t.containers = series.NewTranslation(cfg.Names, containerMetrics, series.CAdvisor)
-	t.pods = series.NewTranslation(cfg.Names, podMetrics, series.CAdvisor)
-	if !cfg.CPU.Detail {
-		t.containers.Hide(containerCPUUsage, containerBursts, containerBurstTime, containerCPUShares)
-		t.pods.Hide(podCPUUsage)
+	if cfg.theirs() && !cfg.CPU.Detail {
+		t.containers.Hide(containerBursts, containerBurstTime, containerCPUShares)
 	}
-	if !cfg.Memory.Detail {
-		t.containers.Hide(containerAvailable, containerReservation, containerSwapLimit, containerMapped, containerFileLRU, containerKernel,
-			containerShmem, containerDirty, containerWriteback, containerPeak, containerReclaim, containerRefault)
-		t.pods.Hide(podMemoryRSS, podAvailable, podFaults)
+	if cfg.theirs() && !cfg.Memory.Detail {
+		t.containers.Hide(containerReservation, containerSwapLimit, containerMapped, containerPeak)
+		t.pods.Hide(podMemoryRSS)
 	}
-	cfg.CPU.Detail, cfg.Memory.Detail = true, true
 	return t
 }
 

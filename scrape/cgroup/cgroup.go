@@ -239,9 +239,7 @@ func (s *Cgroups) find() error {
 		}
 	}
 	s.ioV2 = h.of[ctlBlkio].v2
-	cfg := s.cfg
-	cfg.CPU.Modes = cfg.CPU.Modes || cfg.theirs()
-	s.files = listFiles(&h, &cfg, s.huge)
+	s.files = listFiles(&h, &s.cfg, s.huge)
 	s.tree = newTree(h.tree, s.cfg.MaxCgroups, s.log)
 	return nil
 }
