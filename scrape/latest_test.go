@@ -121,12 +121,16 @@ func TestLatest(t *testing.T) {
 		}}
 		b := newBed(t, src, other)
 		l := b.grid.Keep("host")
-		var pages []string
-		for i := range 3 {
-			time.AfterFunc(time.Duration(10*i+1)*time.Second, func() { pages = append(pages, page(t, l)) })
+		asked := make(chan string, 4)
+		for _, second := range []time.Duration{1, 11, 21, 501} {
+			time.AfterFunc(second*time.Second, func() { asked <- page(t, l) })
 		}
-		time.AfterFunc(501*time.Second, func() { pages = append(pages, page(t, l)) })
 		b.run(0, 503*time.Second)
+		close(asked)
+		var pages []string
+		for p := range asked {
+			pages = append(pages, p)
+		}
 		at := func(seconds int) int64 { return bubble.Add(time.Duration(seconds) * time.Second).UnixMilli() }
 		all := func(n, seconds int, usage string) string {
 			s := "# HELP container_memory_usage_bytes Memory, \"all\" of it\\\\n.\n# TYPE container_memory_usage_bytes gauge\n" + usage +
@@ -167,10 +171,11 @@ func TestLatestOfAHangingScraper(t *testing.T) {
 		}
 		b := newBed(t, src)
 		l := b.grid.Keep("host")
-		var soon, late string
-		time.AfterFunc(299*time.Second, func() { soon = page(t, l) })
-		time.AfterFunc(321*time.Second, func() { late = page(t, l) })
+		asked := make(chan string, 2)
+		time.AfterFunc(299*time.Second, func() { asked <- page(t, l) })
+		time.AfterFunc(321*time.Second, func() { asked <- page(t, l) })
 		b.run(0, 322*time.Second)
+		soon, late := <-asked, <-asked
 		if !strings.Contains(soon, "\nhangs 0\n") || strings.Contains(late, "hangs") || !strings.Contains(late, "\nworks 0\n") {
 			t.Errorf("after 299 s:\n%safter 321 s:\n%s", soon, late)
 		}
@@ -229,14 +234,14 @@ func TestSlowClients(t *testing.T) {
 		l.take(s)
 	}
 	tick()
-	w := slowWriter{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}
+	began, go_ := make(chan struct{}), make(chan struct{})
 	done := make(chan struct{}, maxServing)
 	for range maxServing {
 		go func() {
-			l.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			l.ServeHTTP(slowWriter{httptest.NewRecorder(), began, go_}, httptest.NewRequest("GET", "/", nil))
 			done <- struct{}{}
 		}()
-		<-w.began
+		<-began
 	}
 	tick() // is not held up
 	r := httptest.NewRecorder()
@@ -244,7 +249,7 @@ func TestSlowClients(t *testing.T) {
 	if r.Code != http.StatusServiceUnavailable {
 		t.Errorf("one more is answered with %d", r.Code)
 	}
-	close(w.go_)
+	close(go_)
 	for range maxServing {
 		<-done
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,16 +71,18 @@ type nodeExporter struct {
 	files   struct{ meminfo, fileNR kernel.File }
 	table   []series.Metric
 	lines   []meminfoLine
+	told    []uint64 // by metric: the scrape that last had it
+	scrapes uint64
 	memory  bool   // the group of that is collected
 	uname   []byte // labels
 	parts   []nodePart
 }
 
-// meminfoLine is a line of /proc/meminfo as it was seen first. Lines do not change while the
-// kernel runs.
+// meminfoLine is a line of /proc/meminfo as of the last scrape. Lines rarely change while the
+// kernel runs: a module may add one.
 type meminfoLine struct {
 	word    []byte // Active(anon):
-	metric  int
+	metric  int    // -1: there is no room for one
 	concept string // where the kubelet knows the same, too
 }
 
@@ -94,6 +97,7 @@ const maxMeminfo = 256
 
 func newNodeExporter(h *Host, cfg *Config, overlap *dedup.Table) *nodeExporter {
 	s := &nodeExporter{h: h, overlap: overlap, memory: cfg.Memory.Enabled, table: append([]series.Metric(nil), NodeExporterMetrics[:nodeMeminfo]...)}
+	s.told = make([]uint64, len(s.table))
 	s.files.meminfo = kernel.NewFile(h.proc + "/meminfo")
 	s.files.fileNR = kernel.NewFile(h.proc + "/sys/fs/file-nr")
 	var u unix.Utsname
@@ -170,6 +174,7 @@ func (s *nodeExporter) fromMeminfo(p *series.Points) error {
 	if err != nil {
 		return err
 	}
+	s.scrapes++
 	for i := 0; len(b) > 0 && i < maxMeminfo; i++ {
 		var l []byte
 		l, b = kernel.Line(b)
@@ -189,6 +194,10 @@ func (s *nodeExporter) fromMeminfo(p *series.Points) error {
 		if string(unit) == "kB" {
 			v *= 1024
 		}
+		if q.metric < 0 || s.told[q.metric] == s.scrapes {
+			continue // a line that is there twice counts once
+		}
+		s.told[q.metric] = s.scrapes
 		if q.concept == "" || !s.overlap.Lost("host", dedup.Key{Kind: dedup.Node, Concept: q.concept}) {
 			p.Table = s.table
 			p.Float(q.metric, nil, float64(v))
@@ -203,17 +212,13 @@ func (s *nodeExporter) meminfoLine(word []byte, bytes bool) meminfoLine {
 	if bytes {
 		name += "_bytes"
 	}
-	q := meminfoLine{word: append([]byte(nil), word...), metric: -1}
-	for i := range s.table {
-		if s.table[i].Name == name {
-			q.metric = i
-		}
-	}
-	if q.metric < 0 {
+	q := meminfoLine{word: append([]byte(nil), word...)}
+	q.metric = slices.IndexFunc(s.table, func(m series.Metric) bool { return m.Name == name })
+	if q.metric < 0 && len(s.table) < nodeMeminfo+maxMeminfo {
 		q.metric = len(s.table)
 		m := NodeExporterMetrics[nodeMeminfo]
 		m.Name = name
-		s.table = append(s.table, m)
+		s.table, s.told = append(s.table, m), append(s.told, 0)
 	}
 	for _, r := range PrometheusRules {
 		if r.Name == name && dedup.HasTwin(r.From) {

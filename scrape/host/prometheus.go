@@ -111,7 +111,7 @@ var PrometheusRules = slices.Concat([]series.Rule{
 	{From: "system.paging.operations", If: "system.paging.direction=out", Name: "node_vmstat_pswpout"},
 	{From: "system.paging.io", If: "system.paging.direction=in", Name: "node_vmstat_pgpgin", Scale: 1. / 1024}, // KiB, as in /proc/vmstat
 	{From: "system.paging.io", If: "system.paging.direction=out", Name: "node_vmstat_pgpgout", Scale: 1. / 1024},
-	{From: "system.linux.vmstat.event.count", Name: "node_vmstat_{linux.vmstat.field}"},
+	{From: "system.linux.vmstat.event.count", If: "linux.vmstat.field!=pgfault|pgmajfault|pswpin|pswpout|pgpgin|pgpgout|oom_kill", Name: "node_vmstat_{linux.vmstat.field}"}, // which others tell
 	{From: "system.linux.vmstat.state", Name: "node_vmstat_{linux.vmstat.field}"},
 
 	{From: "system.disk.io", If: nodeRead, Name: "node_disk_read_bytes_total", Labels: nodeDisk},

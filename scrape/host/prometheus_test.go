@@ -130,15 +130,11 @@ func TestNamesKeepOurs(t *testing.T) {
 // Of each metric that has rules every point is covered by one, or its rules say that theirs is
 // told by the extra scraper; and the values add up.
 func TestRulesCover(t *testing.T) {
-	cfg := Defaults()
-	cfg.CPU.PerCPU, cfg.CPU.Guest, cfg.CPU.Softirq, cfg.CPU.Topology, cfg.CPU.Sched, cfg.CPU.Frequency = true, true, true, true, true, true
-	cfg.Memory.Detail, cfg.System.Detail, cfg.Netstat.Detail, cfg.Softnet.Detail, cfg.Clock.Detail, cfg.HW.Detail = true, true, true, true, true, true
-	cfg.Paging.Vmstat = []string{"*"}
-	h := newTestHost(t, cfg, "testdata/server")
+	h := newTestHost(t, inDetail(series.SemConv), "testdata/server")
 	scrapeAll(t, h, tick-10e9)
 	f := scrapeAll(t, h, tick)
-	// used is not told by theirs: it is size - free.
-	exempt := map[string]bool{"system.filesystem.usage": true}
+	// used is not told by theirs: it is size - free. Some fields of vmstat are told by other metrics.
+	exempt := map[string]bool{"system.filesystem.usage": true, "system.linux.vmstat.event.count": true}
 	for _, m := range f.metrics {
 		for _, p := range pointsOf(m) {
 			covered, rules := false, 0
@@ -150,6 +146,38 @@ func TestRulesCover(t *testing.T) {
 			}
 			if rules > 0 && !covered && !exempt[m.Name] {
 				t.Errorf("%s{%s} has no name in Prometheus, although others of the metric have", m.Name, attrText(p.Attributes))
+			}
+		}
+	}
+}
+
+// inDetail turns on all detail.
+func inDetail(names string) Config {
+	cfg := everything()
+	cfg.Names, cfg.CPU.PerCPU, cfg.Softnet.PerCPU, cfg.Paging.Vmstat = names, true, true, []string{"*"}
+	return cfg
+}
+
+// Whatever is on, no series is sent twice.
+func TestNoSeriesTwice(t *testing.T) {
+	for _, root := range []string{"testdata/server", "testdata/vm-6.18", "testdata/old-3.10"} {
+		for _, names := range []string{series.SemConv, series.Prometheus, series.Both} {
+			h := newTestHost(t, inDetail(names), root)
+			scrapeAll(t, h, tick-10e9)
+			seen := map[string]bool{}
+			for _, m := range scrapeAll(t, h, tick).metrics {
+				for _, p := range pointsOf(m) {
+					words := strings.Split(attrText(p.Attributes), " ")
+					slices.Sort(words)
+					id := m.Name + "{" + strings.Join(words, " ") + "}"
+					if seen[id] {
+						t.Errorf("%s under %s: %s twice", root, names, id)
+					}
+					seen[id] = true
+				}
+			}
+			if len(seen) < 30 {
+				t.Errorf("%s under %s: %d series", root, names, len(seen))
 			}
 		}
 	}
@@ -221,6 +249,29 @@ func TestNamesAllocateNothing(t *testing.T) {
 			if n := testing.AllocsPerRun(20, scrape); n != 0 {
 				t.Errorf("%s under %s: %v allocations in a scrape of %d points", name, names, n, points)
 			}
+		}
+	}
+}
+
+// A line of /proc/meminfo that appears moves no other.
+func TestMeminfoLines(t *testing.T) {
+	m := newMachine(t, withNames(series.Prometheus))
+	for _, step := range []struct{ file, want string }{
+		{"MemTotal: 9 kB\nActive(anon): 2 kB\nHugePages_Total: 3\n", "MemTotal_bytes=9216 Active_anon_bytes=2048 HugePages_Total=3"},
+		{"MemTotal: 9 kB\nBalloon: 1 kB\nActive(anon): 4 kB\nHugePages_Total: 3\nBalloon: 7 kB\n", "MemTotal_bytes=9216 Balloon_bytes=1024 Active_anon_bytes=4096 HugePages_Total=3"},
+		{"MemTotal: 9 kB\nActive(anon): 2 kB\n", "MemTotal_bytes=9216 Active_anon_bytes=2048"},
+	} {
+		m.write("proc/meminfo", step.file)
+		var got []string
+		for _, x := range m.scrape().metrics {
+			if name, ok := strings.CutPrefix(x.Name, "node_memory_"); ok {
+				for _, p := range pointsOf(x) {
+					got = append(got, fmt.Sprintf("%s=%.0f", name, p.GetAsDouble()))
+				}
+			}
+		}
+		if strings.Join(got, " ") != step.want {
+			t.Errorf("%q gives %s, want %s", step.file, strings.Join(got, " "), step.want)
 		}
 	}
 }
