@@ -126,10 +126,9 @@ func TestLatest(t *testing.T) {
 			time.AfterFunc(second*time.Second, func() { asked <- page(t, l) })
 		}
 		b.run(0, 503*time.Second)
-		close(asked)
 		var pages []string
-		for p := range asked {
-			pages = append(pages, p)
+		for range cap(asked) {
+			pages = append(pages, <-asked)
 		}
 		at := func(seconds int) int64 { return bubble.Add(time.Duration(seconds) * time.Second).UnixMilli() }
 		all := func(n, seconds int, usage string) string {
