@@ -285,6 +285,9 @@ They have no unit, so that Prometheus appends none, and are gauges unless their 
 Points that get the same name and labels are added up. What they need in more detail than is on (each CPU, each line of /proc/meminfo) is
 read for them and not sent under the names above. A quantity that another source has (` + "`scrape.dedup`" + `) is sent under no name.
 
+Labels on each point cost bytes: 110 pods with two containers each are 1.7 MB a scrape before compression, in place of 0.3 MB, and 4 MiB of
+metrics wait for an exporter at most. From some 200 pods on choose ` + "`scrape.interval`" + ` and the destination with that in mind, or pull.
+
 Over OTLP ` + "`job`" + ` is ` + "`node-exporter`" + ` for the host and ` + "`kubelet`" + ` for containers, pods and volumes (` + "`service.name`" + `), and ` + "`instance`" + ` is the node's name; where a
 dashboard asks for another job, or for ` + "`metrics_path`" + `, say so in Prometheus' configuration. With ` + "`both`" + `, ` + "`container.memory.usage`" + ` and
 ` + "`container.memory.working_set`" + ` of the names above become names of cAdvisor's at Prometheus: choose by a label such as ` + "`container!=\"\"`" + `, or do not add them up.

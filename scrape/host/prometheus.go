@@ -29,6 +29,7 @@ const (
 var PrometheusRules = slices.Concat([]series.Rule{
 	{From: "system.cpu.time", If: "cpu.mode=user|nice|system|idle|iowait|softirq|steal", Name: "node_cpu_seconds_total", Labels: nodeCPU + " mode=cpu.mode"},
 	{From: "system.cpu.time", If: "cpu.mode=interrupt", Name: "node_cpu_seconds_total", Labels: nodeCPU + ` mode="irq"`},
+	{From: "system.cpu.time", If: "cpu.mode=user|nice|system|interrupt|softirq", Name: "container_cpu_usage_seconds_total", Labels: `cpu="total" id="/"`}, // cAdvisor's, of the machine
 	{From: "system.cpu.guest.time", Name: "node_cpu_guest_seconds_total", Labels: nodeCPU + " mode=cpu.mode"},
 	{From: "system.cpu.context_switch.count", Name: "node_context_switches_total"},
 	{From: "system.cpu.interrupt.count", Name: "node_intr_total"},
@@ -134,6 +135,10 @@ var PrometheusRules = slices.Concat([]series.Rule{
 	{From: "system.filesystem.limit", If: "system.filesystem.mode=ro", Name: "node_filesystem_readonly", Labels: nodeFilesystem, Fixed: true, Add: 1},
 	{From: "system.filesystem.usage", If: "system.filesystem.state=free|reserved", Name: "node_filesystem_free_bytes", Labels: nodeFilesystem}, // reserved is free to root
 	{From: "system.filesystem.usage", If: "system.filesystem.state=free", Name: "node_filesystem_avail_bytes", Labels: nodeFilesystem},
+	{From: "system.filesystem.usage", If: "system.filesystem.state=used system.filesystem.type!=tmpfs", Name: "container_fs_usage_bytes", Labels: `device=system.device id="/"`},
+	{From: "system.filesystem.usage", If: "system.filesystem.state=used system.filesystem.type=tmpfs", Name: "container_fs_usage_bytes", Labels: `device=system.filesystem.mountpoint id="/"`},
+	{From: "system.filesystem.limit", If: "system.filesystem.type!=tmpfs", Name: "container_fs_limit_bytes", Labels: `device=system.device id="/"`},
+	{From: "system.filesystem.limit", If: "system.filesystem.type=tmpfs", Name: "container_fs_limit_bytes", Labels: `device=system.filesystem.mountpoint id="/"`},
 	{From: "system.filesystem.inodes.usage", Name: "node_filesystem_files", Labels: nodeFilesystem},
 	{From: "system.filesystem.inodes.usage", If: "system.filesystem.state=free", Name: "node_filesystem_files_free", Labels: nodeFilesystem},
 	{From: "system.filesystem.up", Name: "node_filesystem_device_error", Labels: nodeFilesystem, Scale: -1, Add: 1},

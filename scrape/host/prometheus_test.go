@@ -133,8 +133,7 @@ func TestRulesCover(t *testing.T) {
 	h := newTestHost(t, inDetail(series.SemConv), "testdata/server")
 	scrapeAll(t, h, tick-10e9)
 	f := scrapeAll(t, h, tick)
-	// used is not told by theirs: it is size - free. Some fields of vmstat are told by other metrics.
-	exempt := map[string]bool{"system.filesystem.usage": true, "system.linux.vmstat.event.count": true}
+	exempt := map[string]bool{"system.linux.vmstat.event.count": true} // some fields of which other metrics tell
 	for _, m := range f.metrics {
 		for _, p := range pointsOf(m) {
 			covered, rules := false, 0
