@@ -107,10 +107,10 @@ func wordOf(content, word string) uint64 {
 	return 0
 }
 
-func liveSource(t testing.TB, names string) *Cgroups {
-	cfg := Defaults()
-	cfg.Names = names
-	s, err := New(cfg, "/", nil, "", nil, nil, 0, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+func liveSource(t testing.TB) *Cgroups { return liveNamed(t, series.SemConv) }
+
+func liveNamed(t testing.TB, names string) *Cgroups {
+	s, err := New(withNames(names), "/", nil, "", nil, nil, 0, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestLive(t *testing.T) {
 		l.set(path, "cpu.cfs_quota_us", "20000")
 		l.set(path, "memory.limit_in_bytes", "67108864")
 	}
-	s := liveSource(t, series.SemConv)
+	s := liveSource(t)
 	begin := uint64(time.Now().UnixNano())
 	scrapeOnce(t, s, begin)
 
@@ -340,7 +340,7 @@ func BenchmarkScrape(b *testing.B) {
 func benchmarkScrape(b *testing.B, names string) {
 	l := newLive(b)
 	l.podsOf(110)
-	s := liveSource(b, names)
+	s := liveNamed(b, names)
 	bytes, points := 0, 0
 	at, step := time.Unix(1800000000, 0), time.Microsecond
 	scrape := func() {
