@@ -44,6 +44,7 @@ type Agent struct {
 	journal *journal.Follower // nil when the journal is not followed
 	node    *node             // nil outside Kubernetes
 	grid    *scrape.Grid      // nil when nothing is scraped
+	latest  *scrape.Latest    // nil without /metrics/node
 	sink    *export.Sink      // nil when an exporter is configured
 	demo    *demo             // nil without --demo
 	rates   rates
@@ -123,6 +124,9 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	}
 	if a.grid, err = a.newGrid(); err != nil {
 		return nil, err
+	}
+	if a.grid != nil && cfg.Admin.NodeMetrics {
+		a.latest = a.grid.Keep("host", "cgroup", "kubelet")
 	}
 	return a, nil
 }

@@ -51,7 +51,8 @@ type Log struct {
 
 // Admin is the server of the agent's own state.
 type Admin struct {
-	Listen string `yaml:"listen" doc:"host:port; empty: no server"`
+	Listen      string `yaml:"listen" doc:"host:port; empty: no server"`
+	NodeMetrics bool   `yaml:"node_metrics" doc:"also /metrics/node: what host, cgroup and kubelet sent last, for a Prometheus that pulls; whoever reaches the port can read it"`
 }
 
 // Health is the server that probes ask.
@@ -199,6 +200,9 @@ func (c *Config) Check() error {
 		if err := checkListen(l.addr); err != nil {
 			fault("%s: %q is not host:port (%w); write e.g. 127.0.0.1:8888, or nothing for no server", l.path, l.addr, err)
 		}
+	}
+	if c.Admin.NodeMetrics && c.Admin.Listen == "" {
+		fault("admin.node_metrics: true, but there is no server to serve them; set admin.listen")
 	}
 	if c.Admin.Listen != "" && c.Admin.Listen == c.Health.Listen && !strings.HasSuffix(c.Admin.Listen, ":0") {
 		fault("health.listen: %s is admin.listen as well; give each its own port", c.Health.Listen)

@@ -17,6 +17,8 @@ type Config struct {
 	Disk       Group  `yaml:"disk" doc:"container.disk.*: block I/O by device"`
 	Threads    Group  `yaml:"threads" doc:"container.thread.*"`
 	Hugetlb    Toggle `yaml:"hugetlb" doc:"container.hugetlb.*: huge pages"`
+
+	Names string `yaml:"-"` // scrape.names
 }
 
 // Toggle is a group of metrics that has no other setting than on or off.

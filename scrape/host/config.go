@@ -32,6 +32,8 @@ type Config struct {
 	Processes  Toggle     `yaml:"processes" doc:"system.process.* and system.thread.count: totals, no single processes"`
 	Process    Process    `yaml:"process" doc:"process.*: single processes, each a resource of its own; off by default"`
 	System     Detailed   `yaml:"system" doc:"system.uptime and file descriptors; with detail boot time and entropy"`
+
+	Names string `yaml:"-"` // scrape.names
 }
 
 // Toggle is a group of metrics that has no other setting than on or off.

@@ -31,6 +31,8 @@ type Config struct {
 	Containers         Figures       `yaml:"containers" doc:"container.* and k8s.container.*"`
 	Volumes            string        `yaml:"volumes" enum:"pvc,all,none" doc:"whose k8s.pod.volume.* are sent; pvc: volumes with a claim, and emptyDir; all: also those of secrets, configuration, …"`
 	Utilization        bool          `yaml:"utilization" doc:"also what pods and containers use by their limits and requests"`
+
+	Names string `yaml:"-"` // scrape.names
 }
 
 // Figures is a group of metrics of the kubelet's statistics.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,10 +143,11 @@ func TestStatsSteadyPollAllocatesNothing(t *testing.T) {
 // BenchmarkStatsPoll is a poll of 110 pods x 2 containers x 3 volumes, of which all is new: decoded,
 // compared, judged and handed over; beside the request.
 func BenchmarkStatsPoll(b *testing.B) {
-	for _, what := range []string{"sent", "cgroups have it"} {
+	for _, what := range []string{"sent", "cgroups have it", "names=prometheus", "names=both"} {
 		b.Run(what, func(b *testing.B) {
-			r, m, points := newRig(b, Defaults(), nil, ofManyPods(110)...), newMovingSummary(b), 0
-			if what != "sent" {
+			names := strings.TrimPrefix(what, "names=")
+			r, m, points := newRig(b, withNames(Defaults(), names), nil, ofManyPods(110)...), newMovingSummary(b), 0
+			if what == "cgroups have it" {
 				for _, p := range r.table.All() {
 					for _, metric := range containerMetrics {
 						for _, c := range p.Containers {
