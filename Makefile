@@ -10,10 +10,13 @@ FUZZTIME ?= 10s
 .PHONY: help run test build lint fuzz bench test-crash test-otelcol test-cluster package image manifests clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z_/-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 build: ## bin/stint-agent (and bin/stint-cluster once there is one)
 	$(GO_BUILD) -o bin/stint-agent ./cmd/stint-agent
+
+bin/node_exporter: ## the peer of the scenario scrape and of test-peers
+	GOBIN=$(CURDIR)/bin go install github.com/prometheus/node_exporter@v1.12.1
 
 run: build ## the agent on its embedded default with a demo workload; Ctrl-C ends it
 	bin/stint-agent run --demo
@@ -27,7 +30,7 @@ lint: ## gofmt, vet, staticcheck, modules in order
 fuzz: ## each parser for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
 
-bench: build ## micro-benchmarks, and backlog, load, silence and outage of the real binary; prints tables
+bench: build bin/node_exporter ## micro-benchmarks, and backlog, load, silence, outage and scraping of the real binary; prints tables
 	cd bench && go run ./run -scenario all -out results
 
 test-crash: build ## SIGKILL at 30 random moments, and every 3 s, under load: nothing lost
