@@ -89,6 +89,7 @@ type Claim struct {
 	verdict Verdict
 
 	time  uint64 // of the points sent last
+	seen  uint64 // of the newest points that were out of order
 	falls int    // refusals for a value that fell, in a row
 	last  []byte // the points sent last, if cumulative
 }
@@ -183,6 +184,12 @@ func (c *Claim) judge(tick time.Time, at uint64, data []byte) Verdict {
 	}
 	switch {
 	case at <= q.before || at < c.time:
+		// The kubelet's figures may be older than an interval: until they have passed what the
+		// cgroups' last were, they are late, but not missing. Otherwise the cgroups' would be
+		// sent again meanwhile, newer still, and the kubelet's never.
+		if at > c.seen {
+			c.seen, q.tick = at, tick
+		}
 		return OutOfOrder
 	case at == c.time:
 		return Stale

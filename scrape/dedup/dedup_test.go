@@ -205,3 +205,30 @@ func TestAgain(t *testing.T) {
 		t.Error("the wrong source has lost")
 	}
 }
+
+// TestLateIsNotMissing: a better source whose figures are older than an interval takes over, although
+// the other one's are newer at every tick.
+func TestLateIsNotMissing(t *testing.T) {
+	const interval, lag = 10 * time.Second, 12 * time.Second
+	cfg := Defaults()
+	cfg.Container = "kubelet"
+	table := New(cfg, nil)
+	k := Key{Container, "c1", "container.memory.usage"}
+	other, better := table.Claim("cgroup", interval, k, false), table.Claim("kubelet", interval, k, false)
+	var sent []string
+	for i := range 9 {
+		tick := time.Unix(1000, 0).Add(time.Duration(i) * interval)
+		if other.Judge(tick, uint64(tick.UnixNano()), nil, 1) == Pass {
+			sent = append(sent, fmt.Sprint("other ", i))
+		}
+		if i == 0 || i == 3 {
+			continue // not known yet; missing once, so that the other takes over
+		}
+		if better.Judge(tick, uint64(tick.Add(-lag).UnixNano()), nil, 1) == Pass {
+			sent = append(sent, fmt.Sprint("better ", i))
+		}
+	}
+	if got, want := strings.Join(sent, ", "), "better 1, better 2, other 4, better 6, better 7, better 8"; got != want {
+		t.Errorf("sent: %s, want %s", got, want)
+	}
+}
