@@ -126,7 +126,7 @@ type network struct {
 type netInterface struct {
 	skip  bool   // not reported; nothing below is set
 	start uint64 // start time of its counters
-	v     [ndColumns]uint64
+	v     [kernel.NetColumns]uint64
 
 	operstate, speed []byte // paths
 	askedAt          uint64 // when they were read last
@@ -173,18 +173,18 @@ func (s *network) update(b []byte, boot, now uint64) (err error) {
 	s.interfaces.begin()
 	for len(b) > 0 {
 		var l []byte
-		var d netdev
+		var d kernel.NetDev
 		l, b = kernel.Line(b)
-		head, ok := d.parse(l)
+		head, ok := d.Parse(l)
 		if head {
 			continue
 		} else if !ok {
 			err = kernel.Malformed("/proc/net/dev", l)
 			continue
 		}
-		n, fresh := s.interfaces.get(d.name)
+		n, fresh := s.interfaces.get(d.Name)
 		if fresh {
-			s.appear(n, string(d.name))
+			s.appear(n, string(d.Name))
 			// An interface that was not there in the last scrape began to count after it.
 			if n.start = s.prev; s.prev == 0 {
 				n.start = boot
@@ -193,12 +193,12 @@ func (s *network) update(b []byte, boot, now uint64) (err error) {
 		if n.skip {
 			continue
 		}
-		for i, v := range d.v {
+		for i, v := range d.V {
 			if v < n.v[i] { // another interface of that name, or a driver that began anew
 				n.start = s.prev
 			}
 		}
-		n.v = d.v
+		n.v = d.V
 		if now-n.askedAt >= linkRefresh || now < n.askedAt {
 			s.ask(n)
 			n.askedAt = now
@@ -310,13 +310,13 @@ func (n *netInterface) point(p *series.Points, metric int) {
 	}
 	switch metric {
 	case networkIO:
-		both(ndReceiveBytes, ndTransmitBytes)
+		both(kernel.NetReceiveBytes, kernel.NetTransmitBytes)
 	case networkPackets:
-		both(ndReceivePackets, ndTransmitPackets)
+		both(kernel.NetReceivePackets, kernel.NetTransmitPackets)
 	case networkDropped:
-		both(ndReceiveDropped, ndTransmitDropped)
+		both(kernel.NetReceiveDropped, kernel.NetTransmitDropped)
 	case networkErrors:
-		both(ndReceiveErrors, ndTransmitErrors)
+		both(kernel.NetReceiveErrors, kernel.NetTransmitErrors)
 	case networkUp:
 		if n.hasState {
 			p.Int(metric, n.attrs, n.up)
