@@ -110,14 +110,14 @@ func (s *Cgroups) emitContainer(e *entity) {
 	w.int(containerThreads, nil, pidsCount)
 	w.int(containerThreadLimit, nil, pidsLimit)
 	w.int(containerThreadLimitHits, nil, pidsLimitHits)
+	s.emitContainerNetwork(w)
+	s.emitTasks(w)
 	for i, size := range s.huge {
 		w.int(containerHugetlb, size.attrs, hugetlbUsage+field(i))
 	}
 	for i, size := range s.huge {
 		w.int(containerHugetlbHits, size.attrs, hugetlbHits+field(i))
 	}
-	s.emitContainerNetwork(w)
-	s.emitTasks(w)
 }
 
 func (s *Cgroups) emitCPU(w writer) {

@@ -62,17 +62,17 @@ const (
 	containerThreads
 	containerThreadLimit
 	containerThreadLimitHits
-	containerHugetlb
-	containerHugetlbHits
 	containerNetworkIO
 	containerNetworkDropped
 	containerNetworkErrors
 	containerNetworkPackets
-	containerProcesses
+	containerProcessCount
 	containerFDs
 	containerSockets
 	containerFDLimit
 	containerSchedTime
+	containerHugetlb
+	containerHugetlbHits
 )
 
 var containerMetrics = []series.Metric{
@@ -330,20 +330,6 @@ var containerMetrics = []series.Metric{
 		Source: "pids.events max",
 		When:   "threads.detail is on",
 	},
-	containerHugetlb: {
-		Metric: otlp.Metric{Name: "container.hugetlb.usage", Unit: "By", Instrument: otlp.UpDown,
-			Description: "Huge pages that the container uses."},
-		Attributes: "linux.hugepage.size=<2MB|1GB|...>",
-		Source:     "v2 hugetlb.SIZE.current; v1 hugetlb.SIZE.usage_in_bytes",
-		When:       "hugetlb is on",
-	},
-	containerHugetlbHits: {
-		Metric: otlp.Metric{Name: "container.hugetlb.limit_hit.count", Unit: "{event}", Instrument: otlp.Counter,
-			Description: "Times that the container was refused a huge page because of its limit."},
-		Attributes: "linux.hugepage.size=<2MB|1GB|...>",
-		Source:     "v2 hugetlb.SIZE.events max; v1 hugetlb.SIZE.failcnt",
-		When:       "hugetlb is on",
-	},
 	containerNetworkIO: {
 		Metric: otlp.Metric{Name: "container.network.io", Unit: "By", Instrument: otlp.Counter,
 			Description: "Bytes received and sent by the container's interface. Of containers that share a namespace one has them."},
@@ -372,7 +358,7 @@ var containerMetrics = []series.Metric{
 		Source:     "/proc/<pid>/net/dev packets",
 		When:       "network.detail is on; " + outsideK8s,
 	},
-	containerProcesses: {
+	containerProcessCount: {
 		Metric: otlp.Metric{Name: "container.process.count", Unit: "{process}", Instrument: otlp.UpDown,
 			Description: "Processes in the container's own cgroup, without those in cgroups that it made below."},
 		Source: "lines of cgroup.procs",
@@ -402,6 +388,20 @@ var containerMetrics = []series.Metric{
 		Attributes: "cpu.sched.state=running|waiting",
 		Source:     "/proc/<pid>/schedstat, over cgroup.procs",
 		When:       "processes is on; in a pod with hostPID",
+	},
+	containerHugetlb: {
+		Metric: otlp.Metric{Name: "container.hugetlb.usage", Unit: "By", Instrument: otlp.UpDown,
+			Description: "Huge pages that the container uses."},
+		Attributes: "linux.hugepage.size=<2MB|1GB|...>",
+		Source:     "v2 hugetlb.SIZE.current; v1 hugetlb.SIZE.usage_in_bytes",
+		When:       "hugetlb is on",
+	},
+	containerHugetlbHits: {
+		Metric: otlp.Metric{Name: "container.hugetlb.limit_hit.count", Unit: "{event}", Instrument: otlp.Counter,
+			Description: "Times that the container was refused a huge page because of its limit."},
+		Attributes: "linux.hugepage.size=<2MB|1GB|...>",
+		Source:     "v2 hugetlb.SIZE.events max; v1 hugetlb.SIZE.failcnt",
+		When:       "hugetlb is on",
 	},
 }
 

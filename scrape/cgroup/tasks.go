@@ -203,7 +203,7 @@ func openFilesLimit(b []byte) uint64 {
 
 func (s *Cgroups) emitTasks(w writer) {
 	t := &w.e.tasks
-	w.level(containerProcesses, t.count, t.known)
+	w.level(containerProcessCount, t.count, t.known)
 	w.level(containerFDs, t.files, t.open)
 	w.level(containerSockets, t.sockets, t.linked)
 	w.level(containerFDLimit, t.limit, t.limit > 0)
