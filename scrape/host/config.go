@@ -31,6 +31,7 @@ type Config struct {
 	Fabric     Toggle     `yaml:"fabric" doc:"system.infiniband.*, where there is such an adapter"`
 	Processes  Toggle     `yaml:"processes" doc:"system.process.* and system.thread.count: totals, no single processes"`
 	Process    Process    `yaml:"process" doc:"process.*: single processes, each a resource of its own; off by default"`
+	Textfile   Textfile   `yaml:"textfile" doc:"series of files in Prometheus' text format, as others write them for node_exporter; off by default"`
 	System     Detailed   `yaml:"system" doc:"system.uptime and file descriptors; with detail boot time and entropy"`
 }
 
@@ -80,6 +81,12 @@ type Process struct {
 	Exclude     []string      `yaml:"exclude" doc:"globs of names that are left out; stronger than include"`
 	CommandLine bool          `yaml:"command_line" doc:"also process.command_line; what looks like a secret is blotted out, but names of secrets are a guess"`
 	Detail      bool          `yaml:"detail" doc:"also utilizations, page faults, system calls of I/O, uptime"`
+}
+
+// Textfile is the group of what others write into files.
+type Textfile struct {
+	Directories []string      `yaml:"directories" doc:"directories, as the agent sees them, whose *.prom files are sent; empty: none"`
+	MaxAge      time.Duration `yaml:"max_age" doc:"a file that was not written for so long is left out; 0s: never"`
 }
 
 // Paging is the group of swap and page faults.
@@ -207,6 +214,14 @@ func (c Config) Check() error {
 	}
 	if c.Process.MinAge < 0 {
 		errs = append(errs, fmt.Errorf("scrape.host.process.min_age: %v is less than nothing; 0s leaves none out", c.Process.MinAge))
+	}
+	for i, dir := range c.Textfile.Directories {
+		if !path.IsAbs(dir) {
+			errs = append(errs, fmt.Errorf("scrape.host.textfile.directories[%d]: %q is no absolute path; begin it with /", i, dir))
+		}
+	}
+	if c.Textfile.MaxAge < 0 {
+		errs = append(errs, fmt.Errorf("scrape.host.textfile.max_age: %v is less than nothing; 0s leaves none out", c.Textfile.MaxAge))
 	}
 	return errors.Join(errs...)
 }

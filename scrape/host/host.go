@@ -61,6 +61,11 @@ type scraper interface {
 	close()
 }
 
+// handing is a scraper that hands over by itself what has a resource or names of its own.
+type handing interface {
+	scrapeEach(boot, now uint64, hand func(*otlp.Group, []byte, int)) error
+}
+
 // scrapers are the groups of metrics, in the order of the documentation.
 var scrapers = []struct {
 	name    string
@@ -88,6 +93,7 @@ var scrapers = []struct {
 	{"fabric", fabricMetrics, func(c *Config) bool { return c.Fabric.Enabled }, newFabric},
 	{"processes", processesMetrics, func(c *Config) bool { return c.Processes.Enabled }, newProcesses},
 	{"process", processMetrics, func(c *Config) bool { return c.Process.Enabled }, newProcess},
+	{"textfile", textfileMetrics, func(c *Config) bool { return len(c.Textfile.Directories) > 0 }, newTextfile},
 }
 
 // New makes the source of the machine whose root directory is rootPath. nodeName is its name
@@ -149,7 +155,7 @@ func (h *Host) Scrapers() []string {
 func (h *Host) Scrape(_ context.Context, i int, at time.Time, hand func(*otlp.Group, []byte, int)) error {
 	p := &h.parts[i]
 	now := uint64(at.UnixNano())
-	if each, ok := p.scraper.(*process); ok {
+	if each, ok := p.scraper.(handing); ok {
 		return each.scrapeEach(h.boottime(now), now, hand)
 	}
 	p.points.Begin(h.boottime(now))

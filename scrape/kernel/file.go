@@ -144,9 +144,14 @@ func ReadSmall(path, buf []byte) ([]byte, unix.Errno) {
 func Open(path []byte) (int, unix.Errno) { return OpenAt(unix.AT_FDCWD, path) }
 
 // OpenAt is Open of a path below an open directory.
-func OpenAt(dir int, path []byte) (int, unix.Errno) {
+func OpenAt(dir int, path []byte) (int, unix.Errno) { return open(dir, path, unix.O_RDONLY) }
+
+// OpenPath is Open to ask for what a path is, not to read it: it waits for nobody.
+func OpenPath(path []byte) (int, unix.Errno) { return open(unix.AT_FDCWD, path, unix.O_PATH) }
+
+func open(dir int, path []byte, flags uintptr) (int, unix.Errno) {
 	for {
-		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(path))), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(path))), flags|unix.O_CLOEXEC, 0, 0, 0)
 		if errno == 0 {
 			return int(fd), 0
 		}
