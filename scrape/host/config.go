@@ -31,6 +31,7 @@ type Config struct {
 	Fabric     Toggle     `yaml:"fabric" doc:"system.infiniband.*, where there is such an adapter"`
 	Processes  Toggle     `yaml:"processes" doc:"system.process.* and system.thread.count: totals, no single processes"`
 	Process    Process    `yaml:"process" doc:"process.*: single processes, each a resource of its own; off by default"`
+	Systemd    Systemd    `yaml:"systemd" doc:"systemd.unit.*: states and restarts of units; off by default"`
 	Textfile   Textfile   `yaml:"textfile" doc:"series of files in Prometheus' text format, as others write them for node_exporter; off by default"`
 	System     Detailed   `yaml:"system" doc:"system.uptime and file descriptors; with detail boot time and entropy"`
 }
@@ -81,6 +82,12 @@ type Process struct {
 	Exclude     []string      `yaml:"exclude" doc:"globs of names that are left out; stronger than include"`
 	CommandLine bool          `yaml:"command_line" doc:"also process.command_line; what looks like a secret is blotted out, but names of secrets are a guess"`
 	Detail      bool          `yaml:"detail" doc:"also utilizations, page faults, system calls of I/O, uptime"`
+}
+
+// Systemd is the group of units.
+type Systemd struct {
+	Enabled bool     `yaml:"enabled" doc:"collect this group"`
+	Units   []string `yaml:"units" doc:"globs of names of units that are reported with each state; empty: only those that failed"`
 }
 
 // Textfile is the group of what others write into files.
@@ -193,6 +200,7 @@ func (c Config) Check() error {
 		{"scrape.host.network.exclude", c.Network.Exclude},
 		{"scrape.host.paging.vmstat", c.Paging.Vmstat},
 		{"scrape.host.process.include", c.Process.Include},
+		{"scrape.host.systemd.units", c.Systemd.Units},
 		{"scrape.host.process.exclude", c.Process.Exclude},
 	} {
 		for i, g := range l.globs {

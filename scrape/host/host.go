@@ -93,6 +93,7 @@ var scrapers = []struct {
 	{"fabric", fabricMetrics, func(c *Config) bool { return c.Fabric.Enabled }, newFabric},
 	{"processes", processesMetrics, func(c *Config) bool { return c.Processes.Enabled }, newProcesses},
 	{"process", processMetrics, func(c *Config) bool { return c.Process.Enabled }, newProcess},
+	{"systemd", systemdMetrics, func(c *Config) bool { return c.Systemd.Enabled }, newSystemd},
 	{"textfile", textfileMetrics, func(c *Config) bool { return len(c.Textfile.Directories) > 0 }, newTextfile},
 }
 

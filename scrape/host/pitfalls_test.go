@@ -49,10 +49,10 @@ func eachSwitch(cfg *Config, do func(group, name string, on *bool)) {
 	}
 }
 
-// everything enables all metrics that are off by default, but those of single processes.
+// everything enables all metrics that are off by default, but those of single processes and of systemd.
 func everything() Config {
 	cfg := Defaults()
-	eachSwitch(&cfg, func(group, name string, on *bool) { *on = name != "PerCPU" && name != "Remote" && group != "Process" })
+	eachSwitch(&cfg, func(group, name string, on *bool) { *on = name != "PerCPU" && name != "Remote" && group != "Process" && group != "Systemd" })
 	cfg.Paging.Vmstat = []string{"thp_*", "nr_dirty"}
 	return cfg
 }
