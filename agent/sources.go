@@ -69,6 +69,7 @@ func newSources(cfg *Config, version string, n *node, wants func(source string) 
 		sources = append(sources, c)
 	}
 	if wants("kubelet") && n != nil {
+		s.Kubelet.RootPath = s.RootPath
 		k, err := kubelet.NewStats(s.Kubelet, n.client, n.pods, cfg.KubernetesNode, version, resource, overlap, log, reg)
 		if err != nil {
 			return nil, fmt.Errorf("scrape.kubelet: %w", err)

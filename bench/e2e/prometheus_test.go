@@ -132,14 +132,14 @@ func (p *pusher) push(pod, metric string, at time.Time, value int64) {
 	}
 	slab.Buf = otlp.AppendMetric(slab.Buf, &otlp.Metric{Name: metric, Unit: "By"}, []otlp.NumberPoint{{Time: uint64(at.UnixNano()), Int: value}})
 	c := otlp.NewChunk(slab, slab.Buf)
-	c.Group, c.Records, c.Signal, c.Origin = p.groups[pod], 1, otlp.Metrics, settled{}
+	c.Group, c.Records, c.Signal, c.Origin = p.groups[pod], 1, otlp.Metrics, kept{}
 	slab.Release()
 	p.e.Input(otlp.Metrics, "test")(c)
 }
 
-type settled struct{}
+type kept struct{}
 
-func (settled) Settled(*otlp.Chunk, otlp.Outcome) {}
+func (kept) Settled(*otlp.Chunk, otlp.Outcome) {}
 
 func (p *pusher) status() export.Status { return p.e.Status()[0] }
 

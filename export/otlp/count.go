@@ -157,3 +157,38 @@ func eachLen(message []byte, number int, f func([]byte) error) error {
 	}
 	return nil
 }
+
+// Times returns where the points of encoded metrics fields of ScopeMetrics hold their time, 8
+// bytes in little endian: whoever sends the same points again patches it there.
+func Times(metrics []byte) ([]int, error) { return timesLevel(nil, metrics, 0, 2) }
+
+func timesLevel(at []int, b []byte, base, level int) ([]int, error) {
+	whole := len(b)
+	for len(b) > 0 {
+		f, rest, err := nextField(b)
+		if err != nil {
+			return nil, err
+		}
+		b = rest
+		end := base + whole - len(rest)
+		down := false
+		switch level {
+		case 2:
+			down = f.number == 2
+		case 3:
+			down = f.number == dataGauge || f.number == dataSum || f.number == dataHistogram || f.number == dataSummary
+		case 4:
+			down = f.number == 1
+		case 5:
+			if f.number == 3 && f.wire == wireFixed64 { // of every kind of point
+				at = append(at, end-8)
+			}
+		}
+		if down && f.wire == wireLen {
+			if at, err = timesLevel(at, f.val, end-len(f.val), level+1); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return at, nil
+}

@@ -3,7 +3,8 @@
 //
 // hierarchy.go finds where each controller's files are, tree.go the cgroups, path.go what they
 // are from their paths, files.go says which files are read of them, values.go parses these,
-// about.go names what they are of, and emit.go makes the points.
+// about.go names what they are of, and emit.go makes the points. netns.go and tasks.go go on from
+// a cgroup to its processes in /proc.
 package cgroup
 
 import (
@@ -65,15 +66,17 @@ type Cgroups struct {
 	swap       bool // the machine has swap
 	swapRead   uint64
 
-	devices map[[2]uint32]*blockDevice
-	open    int // files that are kept open
-	maxOpen int
-	spread  uint64
-	reading reading
-	buf     []byte
-	path    []byte
-	appear  func(*node, bool) // methods, as values that are made once
-	vanish  func(*node)
+	devices  map[[2]uint32]*blockDevice
+	open     int // files that are kept open
+	maxOpen  int
+	spread   uint64
+	networks networks
+	tasks    tasks
+	reading  reading
+	buf      []byte
+	path     []byte
+	appear   func(*node, bool) // methods, as values that are made once
+	vanish   func(*node)
 
 	reported, leftOut atomic.Int64 // for the self-metrics
 	crowded           bool         // it was said that cgroups are left out
@@ -92,6 +95,8 @@ func New(cfg Config, rootPath string, resource []otlp.KeyValue, version string, 
 		cfg: cfg, root: root, version: version, resource: resource, pods: pods, overlap: overlap, interval: interval, log: log,
 		machine:    otlp.NewGroup(resource, otlp.SchemaURL, scopeName, version),
 		attrs:      newAttributes(),
+		networks:   newNetworks(),
+		tasks:      newTasks(root),
 		unitPoints: series.Points{Table: unitMetrics},
 		swaps:      kernel.NewFile(root + "/proc/swaps"),
 		devices:    map[[2]uint32]*blockDevice{},
@@ -154,7 +159,14 @@ func (s *Cgroups) Scrape(_ context.Context, _ int, at time.Time, hand func(*otlp
 			s.closeFiles(e)
 			continue
 		}
+		before := e.scraped
 		err := s.read(e, s.now)
+		if err != errGone && s.hasNetwork(e) {
+			err = first(err, s.readNetwork(e, before))
+		}
+		if err != errGone && e.kind == container && s.cfg.Processes.Enabled {
+			err = first(err, s.readTasks(e))
+		}
 		if err == errGone {
 			s.tree.forget(e.node, s.vanish)
 			i-- // vanish took it out of the list
@@ -278,6 +290,7 @@ func (s *Cgroups) appeared(n *node, early bool) {
 	for i := range e.fds {
 		e.fds[i] = fdClosed
 	}
+	e.net.proc = fdClosed
 	switch n.kind {
 	case container:
 		e.points.Table = containerMetrics
@@ -305,6 +318,7 @@ func (s *Cgroups) closeFiles(e *entity) {
 	for i := range e.fds {
 		s.closeFile(e, i)
 	}
+	s.closeNetwork(e)
 }
 
 // Close closes the files and forgets the cgroups; a further scrape looks for them anew.
@@ -320,5 +334,6 @@ func (s *Cgroups) Close() error {
 	}
 	s.swaps.Close()
 	s.huge, s.prev, s.looked = nil, 0, 0
+	s.networks.host, s.networks.sought = 0, 0
 	return nil
 }

@@ -16,6 +16,8 @@ type Config struct {
 	Pressure   Toggle `yaml:"pressure" doc:"*.pressure.time of cgroup v2 (PSI)"`
 	Disk       Group  `yaml:"disk" doc:"container.disk.*: block I/O by device"`
 	Threads    Group  `yaml:"threads" doc:"container.thread.*"`
+	Network    Group  `yaml:"network" doc:"k8s.pod.network.*, and container.network.* outside Kubernetes; without points where /proc does not show processes of them"`
+	Processes  Group  `yaml:"processes" doc:"container.process.count, container.file_descriptor.* and container.cpu.sched.time; detail, which is one system call for each open file: container.socket.count"`
 	Hugetlb    Toggle `yaml:"hugetlb" doc:"container.hugetlb.*: huge pages"`
 
 	Names string `yaml:"-"` // scrape.names
@@ -51,6 +53,7 @@ func Defaults() Config {
 		Pressure:   Toggle{Enabled: true},
 		Disk:       Group{Enabled: true},
 		Threads:    Group{Enabled: true},
+		Network:    Group{Enabled: true},
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 // blockDevice holds the attributes of a device's points.
 type blockDevice struct {
 	plain, read, write []byte
+	cost               [len(diskCosts)][]byte
+	queue              [len(diskQueues)][]byte
 }
 
 // maxDevices bounds the table of devices; it starts anew when it is full.
@@ -32,6 +34,12 @@ func (s *Cgroups) device(major, minor uint32) *blockDevice {
 		plain: series.Attributes(system),
 		read:  series.Attributes(system, otlp.Attr("disk.io.direction", "read")),
 		write: series.Attributes(system, otlp.Attr("disk.io.direction", "write")),
+	}
+	for i, name := range diskCosts {
+		d.cost[i] = series.Attributes(system, otlp.Attr("container.disk.cost", name))
+	}
+	for i, name := range diskQueues {
+		d.queue[i] = series.Attributes(system, otlp.Attr("container.disk.queue", name))
 	}
 	if len(s.devices) >= maxDevices {
 		clear(s.devices)

@@ -110,6 +110,8 @@ func (s *Cgroups) emitContainer(e *entity) {
 	w.int(containerThreads, nil, pidsCount)
 	w.int(containerThreadLimit, nil, pidsLimit)
 	w.int(containerThreadLimitHits, nil, pidsLimitHits)
+	s.emitContainerNetwork(w)
+	s.emitTasks(w)
 	for i, size := range s.huge {
 		w.int(containerHugetlb, size.attrs, hugetlbUsage+field(i))
 	}
@@ -206,6 +208,12 @@ func (s *Cgroups) emitMemory(w writer) {
 		w.int(containerRefault, a.file, memRefaultFile)
 	}
 	w.faults(containerFaults, a)
+	if detail {
+		w.p.Start = e.start
+		for i := range e.numa {
+			w.p.Int(containerNUMA, e.numa[i].attrs, e.numa[i].bytes)
+		}
+	}
 }
 
 func (s *Cgroups) emitDisks(w writer) {
@@ -226,9 +234,32 @@ func (s *Cgroups) emitDisks(w writer) {
 		add(containerDiskOperations, d.dev.read, d, diskReads)
 		add(containerDiskOperations, d.dev.write, d, diskWrites)
 	}
-	if s.cfg.Disk.Detail && s.ioV2 {
-		for i := range w.e.disks {
+	if !s.cfg.Disk.Detail {
+		return
+	}
+	for i := range w.e.disks {
+		if s.ioV2 {
 			add(containerDiscard, w.e.disks[i].dev.plain, &w.e.disks[i], diskDiscardBytes)
+		}
+	}
+	for i := range w.e.disks {
+		d := &w.e.disks[i]
+		for c, attrs := range d.dev.cost {
+			if d.costs {
+				w.p.Start = w.e.start
+				if d.began != 0 {
+					w.p.Start = d.began
+				}
+				w.p.Float(containerDiskCost, attrs, float64(d.v[diskCost+c])/1e6)
+			}
+		}
+	}
+	for i := range w.e.disks {
+		d := &w.e.disks[i]
+		for c, attrs := range d.dev.queue {
+			if d.queued&(1<<c) != 0 {
+				add(containerDiskQueue, attrs, d, diskQueue+c)
+			}
 		}
 	}
 }
@@ -254,6 +285,7 @@ func (s *Cgroups) emitPod(e *entity) {
 	w.pressure(podCPUPressure, a, psiCPUSome, psiCPUFull)
 	w.pressure(podMemoryPressure, a, psiMemorySome, psiMemoryFull)
 	w.pressure(podIOPressure, a, psiIOSome, psiIOFull)
+	s.emitPodNetwork(w)
 }
 
 // emitUnits adds the points of all units that were read in this scrape.

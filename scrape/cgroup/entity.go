@@ -28,6 +28,9 @@ type entity struct {
 	values
 	began [fields]uint64 // start time of counters that began anew; 0: start
 	disks []diskCounter
+	net   netns
+	tasks taskCounts
+	numa  []numaUsage
 	usage [cpuSystem + 1]float64 // CPUs used since the last scrape, of cpuTime, cpuUser, cpuSystem
 	rated fieldSet               // of which it is known
 
@@ -61,7 +64,7 @@ var errGone = errors.New("the cgroup is gone")
 // file, when the others were read all the same.
 func (s *Cgroups) read(e *entity, now uint64) (err error) {
 	r := &s.reading
-	r.values, r.disks = values{}, r.disks[:0]
+	r.values, r.disks, r.numa = values{}, r.disks[:0], r.numa[:0]
 	due := now-e.checked >= rareness || now < e.checked
 	for i := range s.files {
 		f := &s.files[i]
@@ -114,6 +117,7 @@ func (s *Cgroups) read(e *entity, now uint64) (err error) {
 	}
 	e.update(&r.values, now)
 	s.updateDisks(e, r.disks)
+	s.updateNUMA(e, r.numa)
 	e.scraped = now
 	return err
 }
@@ -196,11 +200,11 @@ func (s *Cgroups) updateDisks(e *entity, rows []disk) {
 		d := &e.disks[at]
 		d.seen = true
 		for c := range row.v {
-			if row.v[c] < d.v[c] {
+			if row.v[c] < d.v[c] && c < diskQueue { // what is beyond are levels
 				d.began = e.scraped
 			}
 		}
-		d.v = row.v
+		d.disk = *row
 	}
 	e.disks = slices.DeleteFunc(e.disks, func(d diskCounter) bool { return !d.seen })
 }

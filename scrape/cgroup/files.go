@@ -101,6 +101,9 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 	v2(ctlMemory, rare, detail, "memory.swap.max", limit(memSwapLimit), memSwapLimit)
 	v2(ctlMemory, perContainer, detail, "memory.peak", amount(memPeak, 1), memPeak)
 
+	v1(ctlMemory, perContainer, detail, "memory.numa_stat", numaStat("hierarchical_", '=', uint64(os.Getpagesize())))
+	v2(ctlMemory, perContainer, detail, "memory.numa_stat", numaStat("", ' ', 1))
+
 	psi := cfg.Pressure.Enabled
 	add(ctlPSI, perPod, psi, "cpu.pressure", pressure(psiCPUSome, psiCPUFull), psiCPUSome, psiCPUFull)
 	add(ctlPSI, perPod, psi, "memory.pressure", pressure(psiMemorySome, psiMemoryFull), psiMemorySome, psiMemoryFull)
@@ -112,6 +115,10 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 	for _, scheduler := range []string{"bfq.", "", "throttle."} {
 		v1(ctlBlkio, file{kinds: containers, either: true}, io, "blkio."+scheduler+"io_service_bytes_recursive", blkio(diskReadBytes, diskWriteBytes))
 		v1(ctlBlkio, file{kinds: containers, either: true, second: true}, io, "blkio."+scheduler+"io_serviced_recursive", blkio(diskReads, diskWrites))
+	}
+
+	for i, name := range []string{"time", "io_wait_time", "io_merged", "io_queued", "sectors"} {
+		v1(ctlBlkio, perContainer, io && cfg.Disk.Detail, "blkio.bfq."+name+"_recursive", blkioQueue(i))
 	}
 
 	threads := cfg.Threads.Enabled

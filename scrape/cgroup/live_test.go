@@ -387,12 +387,16 @@ func TestScrapeAllocatesNothing(t *testing.T) {
 	for _, layout := range []string{"v1", "v2", "hybrid"} {
 		cfg := Defaults()
 		cfg.CPU.Detail, cfg.Memory.Detail, cfg.Disk.Detail, cfg.Threads.Detail, cfg.Hugetlb.Enabled, cfg.Units = true, true, true, true, true, "true"
+		cfg.Network.Detail, cfg.Processes = true, Group{true, true}
 		m := newMachine(t, layout, cfg, lookup)
-		for _, path := range []string{
+		for i, path := range []string{
 			"/kubepods/burstable/pod" + uid1, "/kubepods/burstable/pod" + uid1 + "/" + id("e"), "/docker/" + id("3"), "/system.slice/ssh.service",
 			"/kubepods/pod" + uid2 + "/" + id("2"), // nobody knows this pod
 		} {
 			m.cgroup(layout, path)
+			if identityOf(path).kind == container {
+				m.processes(layout, path, 100*i+100, 100*i+101)
+			}
 		}
 		for range patience + 1 {
 			m.scrape()

@@ -51,15 +51,27 @@ const (
 	containerReclaim
 	containerRefault
 	containerFaults
+	containerNUMA
 	containerCPUPressure
 	containerMemoryPressure
 	containerIOPressure
 	containerDiskIO
 	containerDiskOperations
 	containerDiscard
+	containerDiskCost
+	containerDiskQueue
 	containerThreads
 	containerThreadLimit
 	containerThreadLimitHits
+	containerNetworkIO
+	containerNetworkDropped
+	containerNetworkErrors
+	containerNetworkPackets
+	containerProcessCount
+	containerFDs
+	containerSockets
+	containerFDLimit
+	containerSchedTime
 	containerHugetlb
 	containerHugetlbHits
 	containerUser // from here on cAdvisor's
@@ -240,6 +252,13 @@ var containerMetrics = append([]series.Metric{
 		Attributes: "system.paging.fault.type=major|minor",
 		Source:     "memory.stat: v2 pgfault, pgmajfault; v1 total_pgfault, total_pgmajfault",
 	},
+	containerNUMA: {
+		Metric: otlp.Metric{Name: "container.memory.numa.usage", Unit: "By", Instrument: otlp.UpDown,
+			Description: "Memory of the container by the memory node that it lies on."},
+		Attributes: "linux.numa.node=<int>; linux.numa.type=anon|file|unevictable",
+		Source:     "memory.numa_stat: v2 anon, file, unevictable; v1 hierarchical_anon, …",
+		When:       "memory.detail is on",
+	},
 	containerCPUPressure: {
 		Metric: otlp.Metric{Name: "container.cpu.pressure.time", Unit: "s", Instrument: otlp.Counter, Double: true,
 			Description: "Time in which some, or all, processes of the container waited for a CPU."},
@@ -282,6 +301,20 @@ var containerMetrics = append([]series.Metric{
 		Source:     "v2 io.stat dbytes",
 		When:       "disk.detail is on",
 	},
+	containerDiskCost: {
+		Metric: otlp.Metric{Name: "container.disk.cost.time", Unit: "s", Instrument: otlp.Counter, Double: true,
+			Description: "Time of the device that the container's I/O cost by the kernel's model: usage, and the time for which it waited, was in debt and was delayed."},
+		Attributes: "system.device=<block device name>; container.disk.cost=usage|wait|indebt|indelay",
+		Source:     "v2 io.stat cost.usage, cost.wait, cost.indebt, cost.indelay",
+		When:       "disk.detail is on, and the device has costs (io.cost.qos)",
+	},
+	containerDiskQueue: {
+		Metric: otlp.Metric{Name: "container.disk.queue", Unit: "{operation}", Instrument: otlp.Gauge,
+			Description: "What the scheduler BFQ tells of the container: operations queued and merged, sectors, and time of I/O and of waiting in ns."},
+		Attributes: "system.device=<block device name>; container.disk.queue=io_time|io_wait|merged|queued|sectors",
+		Source:     "v1 blkio.bfq.time_recursive, io_wait_time_recursive, io_merged_recursive, io_queued_recursive, sectors_recursive",
+		When:       "disk.detail is on, and the kernel was built to debug BFQ (CONFIG_BFQ_CGROUP_DEBUG)",
+	},
 	containerThreads: {
 		Metric: otlp.Metric{Name: "container.thread.count", Unit: "{thread}", Instrument: otlp.UpDown,
 			Description: "Threads of the container."},
@@ -298,6 +331,65 @@ var containerMetrics = append([]series.Metric{
 			Description: "Times that a thread or process could not be started because of the limit."},
 		Source: "pids.events max",
 		When:   "threads.detail is on",
+	},
+	containerNetworkIO: {
+		Metric: otlp.Metric{Name: "container.network.io", Unit: "By", Instrument: otlp.Counter,
+			Description: "Bytes received and sent by the container's interface. Of containers that share a namespace one has them."},
+		Attributes: linkDirection,
+		Source:     "/proc/<pid>/net/dev bytes",
+		When:       outsideK8s,
+	},
+	containerNetworkDropped: {
+		Metric: otlp.Metric{Name: "container.network.packet.dropped", Unit: "{packet}", Instrument: otlp.Counter,
+			Description: "Packets that the container's interface dropped."},
+		Attributes: linkDirection,
+		Source:     "/proc/<pid>/net/dev drop",
+		When:       outsideK8s,
+	},
+	containerNetworkErrors: {
+		Metric: otlp.Metric{Name: "container.network.errors", Unit: "{error}", Instrument: otlp.Counter,
+			Description: "Errors in receiving and sending on the container's interface."},
+		Attributes: linkDirection,
+		Source:     "/proc/<pid>/net/dev errs",
+		When:       outsideK8s,
+	},
+	containerNetworkPackets: {
+		Metric: otlp.Metric{Name: "container.network.packet.count", Unit: "{packet}", Instrument: otlp.Counter,
+			Description: "Packets received and sent by the container's interface."},
+		Attributes: linkDirection,
+		Source:     "/proc/<pid>/net/dev packets",
+		When:       "network.detail is on; " + outsideK8s,
+	},
+	containerProcessCount: {
+		Metric: otlp.Metric{Name: "container.process.count", Unit: "{process}", Instrument: otlp.UpDown,
+			Description: "Processes in the container's own cgroup, without those in cgroups that it made below."},
+		Source: "lines of cgroup.procs",
+		When:   "processes is on",
+	},
+	containerFDs: {
+		Metric: otlp.Metric{Name: "container.file_descriptor.count", Unit: "{file_descriptor}", Instrument: otlp.UpDown,
+			Description: "Open files of the container's processes; one that is shared counts for each."},
+		Source: "size of /proc/<pid>/fd (kernel 6.2), else its entries, over cgroup.procs",
+		When:   "processes is on, and the agent may read it (CAP_SYS_PTRACE, and hostPID in a pod)",
+	},
+	containerSockets: {
+		Metric: otlp.Metric{Name: "container.socket.count", Unit: "{socket}", Instrument: otlp.UpDown,
+			Description: "Open files of the container's processes that are sockets; one that is shared counts for each."},
+		Source: "links in /proc/<pid>/fd, over cgroup.procs",
+		When:   "processes.detail is on, and the agent may read it (CAP_SYS_PTRACE, and hostPID in a pod)",
+	},
+	containerFDLimit: {
+		Metric: otlp.Metric{Name: "container.file_descriptor.limit", Unit: "{file_descriptor}", Instrument: otlp.UpDown,
+			Description: "Files that the container's first process may have open."},
+		Source: "/proc/<pid>/limits Max open files, soft",
+		When:   "processes is on, and there is a limit; in a pod with hostPID",
+	},
+	containerSchedTime: {
+		Metric: otlp.Metric{Name: "container.cpu.sched.time", Unit: "s", Instrument: otlp.Counter, Double: true,
+			Description: "Time for which main threads of the container's processes ran and waited for a CPU, without what those used last that ended between two scrapes."},
+		Attributes: "cpu.sched.state=running|waiting",
+		Source:     "/proc/<pid>/schedstat, over cgroup.procs",
+		When:       "processes is on; in a pod with hostPID",
 	},
 	containerHugetlb: {
 		Metric: otlp.Metric{Name: "container.hugetlb.usage", Unit: "By", Instrument: otlp.UpDown,
@@ -326,6 +418,16 @@ const (
 	podCPUPressure
 	podMemoryPressure
 	podIOPressure
+	podNetworkDropped
+	podNetworkPackets
+	podNetworkSockets
+	podNetworkResent
+)
+
+const (
+	linkDirection = "network.interface.name=<ifname>; network.io.direction=receive|transmit"
+	netnsShown    = "/proc shows a process of it; not in the host's network namespace"
+	outsideK8s    = "outside Kubernetes, where " + netnsShown
 )
 
 var podMetrics = []series.Metric{
@@ -389,6 +491,33 @@ var podMetrics = []series.Metric{
 		Attributes: "psi.type=some|full",
 		Source:     "v2 io.pressure total",
 		When:       "the kernel has PSI, on cgroup v2",
+	},
+	podNetworkDropped: {
+		Metric: otlp.Metric{Name: "k8s.pod.network.packet.dropped", Unit: "{packet}", Instrument: otlp.Counter,
+			Description: "Packets that the pod's interface dropped."},
+		Attributes: linkDirection,
+		Source:     "/proc/<pid>/net/dev drop",
+		When:       netnsShown,
+	},
+	podNetworkPackets: {
+		Metric: otlp.Metric{Name: "k8s.pod.network.packet.count", Unit: "{packet}", Instrument: otlp.Counter,
+			Description: "Packets received and sent by the pod's interface."},
+		Attributes: linkDirection,
+		Source:     "/proc/<pid>/net/dev packets",
+		When:       "network.detail is on; " + netnsShown,
+	},
+	podNetworkSockets: {
+		Metric: otlp.Metric{Name: "k8s.pod.network.socket.count", Unit: "{socket}", Instrument: otlp.UpDown,
+			Description: "Sockets of the pod by state. Without network.type: of both IPv4 and IPv6."},
+		Attributes: "network.transport=tcp|udp; network.type=ipv4|ipv6 (with inuse); system.network.socket.state=inuse|time_wait",
+		Source:     "/proc/<pid>/net/sockstat, sockstat6",
+		When:       "network.detail is on; " + netnsShown,
+	},
+	podNetworkResent: {
+		Metric: otlp.Metric{Name: "k8s.pod.network.tcp.segment.retransmitted", Unit: "{segment}", Instrument: otlp.Counter,
+			Description: "TCP segments that the pod sent again."},
+		Source: "/proc/<pid>/net/snmp Tcp RetransSegs",
+		When:   "network.detail is on; " + netnsShown,
 	},
 }
 

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,10 +14,10 @@ import (
 func TestIOStat(t *testing.T) {
 	for in, want := range map[string][]disk{
 		"": nil,
-		"8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n": {{8, 0, [diskColumns]uint64{1, 2, 3, 4, 5}}},
+		"8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n": {{major: 8, minor: 0, v: [diskColumns]uint64{1, 2, 3, 4, 5}}},
 		// a device without figures, and no newline behind it
-		"8:16 8:0 rbytes=1 wbytes=2 rios=3 wios=4\n":       {{8, 16, [diskColumns]uint64{}}, {8, 0, [diskColumns]uint64{1, 2, 3, 4}}},
-		"8:0 rbytes=1 cost.usage=9 rios=3\n259:1 wios=4\n": {{8, 0, [diskColumns]uint64{diskReadBytes: 1, diskReads: 3}}, {259, 1, [diskColumns]uint64{diskWrites: 4}}},
+		"8:16 8:0 rbytes=1 wbytes=2 rios=3 wios=4\n":                         {{major: 8, minor: 16, v: [diskColumns]uint64{}}, {major: 8, minor: 0, v: [diskColumns]uint64{1, 2, 3, 4}}},
+		"8:0 rbytes=1 cost.vrate=100.00 cost.usage=9 rios=3\n259:1 wios=4\n": {{major: 8, minor: 0, v: [diskColumns]uint64{diskReadBytes: 1, diskReads: 3, diskCost: 9}, costs: true}, {major: 259, minor: 1, v: [diskColumns]uint64{diskWrites: 4}}},
 	} {
 		var r reading
 		if bad, ok := ioStat(&r, []byte(in)); !ok {
@@ -168,7 +169,13 @@ func FuzzDisks(f *testing.F) {
 		if _, ok := ioStat(&r, b); ok {
 			var text strings.Builder
 			for _, d := range r.disks {
-				fmt.Fprintf(&text, "%d:%d rbytes=%d wbytes=%d rios=%d wios=%d dbytes=%d\n", d.major, d.minor, d.v[0], d.v[1], d.v[2], d.v[3], d.v[4])
+				fmt.Fprintf(&text, "%d:%d rbytes=%d wbytes=%d rios=%d wios=%d dbytes=%d", d.major, d.minor, d.v[0], d.v[1], d.v[2], d.v[3], d.v[4])
+				for i, name := range diskCosts {
+					if d.costs {
+						fmt.Fprintf(&text, " cost.%s=%d", name, d.v[diskCost+i])
+					}
+				}
+				text.WriteByte('\n')
 			}
 			if bad, ok := ioStat(&again, []byte(text.String())); !ok {
 				t.Errorf("cannot make out %q", bad)
@@ -187,6 +194,107 @@ func FuzzDisks(f *testing.F) {
 			} else if diff := cmp.Diff(r.disks, again.disks, cmp.AllowUnexported(disk{})); diff != "" {
 				t.Error(diff)
 			}
+		}
+	})
+}
+
+// Queues of devices printed again, and read again, are the same.
+func FuzzQueues(f *testing.F) {
+	seedFiles(f, "v1/blkio/blkio.bfq.io_queued_recursive", "v1/blkio/blkio.bfq.sectors_recursive")
+	parse := blkioQueue(3)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r, again reading
+		if _, ok := parse(&r, b); !ok {
+			return
+		}
+		var text strings.Builder
+		for _, d := range r.disks {
+			if d.queued != 1<<3 {
+				t.Errorf("%q: queues %b", b, d.queued)
+			}
+			fmt.Fprintf(&text, "%d:%d %d\n", d.major, d.minor, d.v[diskQueue+3])
+		}
+		if bad, ok := parse(&again, []byte(text.String())); !ok {
+			t.Errorf("cannot make out %q", bad)
+		} else if diff := cmp.Diff(r.disks, again.disks, cmp.AllowUnexported(disk{})); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// What is read of memory nodes stands in the file under its word.
+func FuzzNUMAStat(f *testing.F) {
+	seedFiles(f, "v2/memory.numa_stat", "v1/memory/memory.numa_stat")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, v := range []struct {
+			prefix string
+			end    byte
+		}{{"", ' '}, {"hierarchical_", '='}} {
+			var r reading
+			if _, ok := numaStat(v.prefix, v.end, 1)(&r, b); !ok {
+				continue
+			}
+			for _, row := range r.numa {
+				found := false
+				for l := range strings.SplitSeq(string(b), "\n") {
+					for _, word := range strings.FieldsFunc(l, func(r rune) bool { return r == ' ' || r == '\t' }) {
+						name, value, _ := strings.Cut(word, "=")
+						n, err := strconv.ParseUint(value, 10, 64)
+						node, err2 := strconv.ParseUint(strings.TrimPrefix(name, "N"), 10, 64)
+						found = found || strings.HasPrefix(l, v.prefix+numaTypes[row.kind]+string(v.end)) && err == nil && err2 == nil && n == row.bytes && node == uint64(row.node)
+					}
+				}
+				if !found {
+					t.Errorf("%+v was read of %q", row, b)
+				}
+			}
+		}
+	})
+}
+
+// The id that is found of a process stands in its file, and of all cgroups of containers one is found.
+func FuzzIDIn(f *testing.F) {
+	for path := range everyPath {
+		f.Add([]byte("0::" + path + "\n"))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if id := string(idIn(b)); id != "" && (len(id) != idLength || containerID(id) != id || !strings.Contains(string(b), id)) {
+			t.Errorf("%q of %q", id, b)
+		}
+		for l := range strings.SplitSeq(string(b), "\n") {
+			if _, path, ok := strings.Cut(l, "::/"); ok && path != "" && !strings.Contains(path, "//") {
+				if i := identityOf("/" + path); i.kind == container && idIn(b) == nil {
+					t.Errorf("no id in %q", b)
+				}
+			}
+		}
+	})
+}
+
+// What is read as segments sent again is a number of the second line of Tcp.
+func FuzzRetransmitted(f *testing.F) {
+	seedFiles(f, "proc/net/snmp")
+	f.Add([]byte("Tcp: RetransSegs\nTcp: 7"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n, ok := retransmitted(b)
+		var lines []string
+		for l := range strings.SplitSeq(string(b), "\n") {
+			if l, ok := strings.CutPrefix(l, "Tcp:"); ok {
+				lines = append(lines, l)
+			}
+		}
+		if !ok || len(lines) < 2 {
+			if ok {
+				t.Errorf("%d of %q", n, b)
+			}
+			return
+		}
+		split := func(l string) []string {
+			return strings.FieldsFunc(l, func(r rune) bool { return r == ' ' || r == '\t' })
+		}
+		at := slices.Index(split(lines[0]), "RetransSegs")
+		if at < 0 || strconv.FormatUint(n, 10) != strings.TrimLeft(split(lines[1])[at], "0") && n > 0 {
+			t.Errorf("%d of %q", n, b)
 		}
 	})
 }

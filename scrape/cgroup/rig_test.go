@@ -76,6 +76,7 @@ func newMachine(t testing.TB, layout string, cfg Config, pods Pods) *machine {
 	l := layouts[layout]
 	m.write("/proc/1/cgroup", l.cgroup)
 	m.write("/proc/1/mountinfo", "23 1 8:1 / / rw - ext4 /dev/sda1 rw\n"+l.mountinfo)
+	m.namespace(1)
 	m.write("/proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/dev/sda2 partition 1000 0 -2\n")
 	for _, size := range []string{"2048", "1048576"} {
 		m.write("/sys/kernel/mm/hugepages/hugepages-"+size+"kB/nr_hugepages", "0\n")
@@ -162,6 +163,76 @@ func (m *machine) cgroup(layout, path string) {
 	}
 }
 
+// processes puts processes into a cgroup, with the files of testdata/proc: two files and a socket
+// are open. Their network namespace is the first one's.
+func (m *machine) processes(layout, path string, pids ...int) {
+	m.t.Helper()
+	list := ""
+	for _, pid := range pids {
+		list += fmt.Sprintln(pid)
+		proc := fmt.Sprintf("/proc/%d", pid)
+		m.write(proc+"/cgroup", "0::"+path+"\n")
+		if pid == pids[0] {
+			m.namespace(pid)
+		} else {
+			m.share(pids[0], pid)
+		}
+		for _, name := range []string{"limits", "schedstat"} {
+			b, err := os.ReadFile("testdata/proc/" + name)
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			m.write(proc+"/"+name, string(b))
+		}
+		if err := os.MkdirAll(m.root+proc+"/fd", 0o755); err != nil {
+			m.t.Fatal(err)
+		}
+		for i, target := range []string{"/dev/null", "/etc/hosts", "socket:[4242]"} {
+			if err := os.Symlink(target, fmt.Sprintf("%s%s/fd/%d", m.root, proc, i)); err != nil {
+				m.t.Fatal(err)
+			}
+		}
+	}
+	for _, dir := range m.dirs(layout, path) {
+		m.write(dir+"/cgroup.procs", list)
+	}
+}
+
+// namespace gives a process a network namespace of its own: files with other inodes.
+func (m *machine) namespace(pid int) {
+	m.t.Helper()
+	for _, name := range []string{"dev", "sockstat", "sockstat6", "snmp"} {
+		b, err := os.ReadFile("testdata/proc/net/" + name)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		file := fmt.Sprintf("/proc/%d/net/%s", pid, name)
+		os.Remove(m.root + file)
+		m.write(file, string(b))
+	}
+}
+
+// share puts process pid into the network namespace of another one: files with the same inodes.
+func (m *machine) share(of, pid int) {
+	m.t.Helper()
+	dir := fmt.Sprintf("%s/proc/%d/net", m.root, pid)
+	if err := os.RemoveAll(dir); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	entries, err := os.ReadDir(fmt.Sprintf("%s/proc/%d/net", m.root, of))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.Link(fmt.Sprintf("%s/proc/%d/net/%s", m.root, of, e.Name()), dir+"/"+e.Name()); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
 // remove removes a cgroup and what is below.
 func (m *machine) remove(layout, path string) {
 	m.t.Helper()
@@ -225,7 +296,11 @@ func pointsOf(m *metricspb.Metric) []*metricspb.NumberDataPoint {
 func attrText(kvs []*commonpb.KeyValue) string {
 	var words []string
 	for _, kv := range kvs {
-		words = append(words, kv.Key+"="+kv.Value.GetStringValue())
+		v := kv.Value.GetStringValue()
+		if _, ok := kv.Value.Value.(*commonpb.AnyValue_IntValue); ok {
+			v = fmt.Sprint(kv.Value.GetIntValue())
+		}
+		words = append(words, kv.Key+"="+v)
 	}
 	return strings.Join(words, " ")
 }

@@ -117,12 +117,15 @@ func (v *values) set(f field, n uint64) {
 type reading struct {
 	values
 	disks []disk
+	numa  []numaRow
 }
 
 // disk is what a cgroup did on a block device.
 type disk struct {
 	major, minor uint32
 	v            [diskColumns]uint64
+	costs        bool  // the kernel accounts for costs (the controller iocost)
+	queued       uint8 // which of diskQueues it told, a bit each
 }
 
 const (
@@ -131,8 +134,16 @@ const (
 	diskReads
 	diskWrites
 	diskDiscardBytes
-	diskColumns
+	diskCost                                // µs, in the order of diskCosts
+	diskQueue   = diskCost + len(diskCosts) // in the order of diskQueues
+	diskColumns = diskQueue + len(diskQueues)
 )
+
+// diskCosts are what io.stat tells of the controller iocost, and how its lines call it.
+var diskCosts = [...]string{"usage", "wait", "indebt", "indelay"}
+
+// diskQueues are what the scheduler BFQ tells on v1, in a kernel that was built to debug it.
+var diskQueues = [...]string{"io_time", "io_wait", "merged", "queued", "sectors"}
 
 // maxDisks bounds the devices of one cgroup.
 const maxDisks = 256
@@ -320,7 +331,7 @@ func ioStat(r *reading, b []byte) ([]byte, bool) {
 			if d == nil {
 				return l, false
 			}
-			column := -1
+			column := costColumn(name)
 			switch string(name) {
 			case "rbytes":
 				column = diskReadBytes
@@ -332,7 +343,8 @@ func ioStat(r *reading, b []byte) ([]byte, bool) {
 				column = diskWrites
 			case "dbytes":
 				column = diskDiscardBytes
-			default:
+			}
+			if column < 0 {
 				continue
 			}
 			n, _, ok := kernel.Number(value)
@@ -340,9 +352,51 @@ func ioStat(r *reading, b []byte) ([]byte, bool) {
 				return l, false
 			}
 			d.v[column] = n
+			d.costs = d.costs || column >= diskCost
 		}
 	}
 	return nil, true
+}
+
+// costColumn is the column of cost.usage and the like, -1 of others.
+func costColumn(name []byte) int {
+	name, ok := bytes.CutPrefix(name, []byte("cost."))
+	for i, c := range diskCosts {
+		if ok && string(name) == c {
+			return diskCost + i
+		}
+	}
+	return -1
+}
+
+// blkioQueue reads a file of v1 of which the sums count: lines "8:0 Total 3", or "8:0 3".
+func blkioQueue(queue int) parser {
+	return func(r *reading, b []byte) ([]byte, bool) {
+		for len(b) > 0 {
+			var l []byte
+			l, b = kernel.Line(b)
+			dev, rest := kernel.Field(l)
+			if string(dev) == "Total" || len(dev) == 0 {
+				continue
+			}
+			major, minor, ok := device(dev)
+			op, after := kernel.Field(rest)
+			if string(op) == "Total" {
+				rest = after
+			} else if _, _, number := kernel.Number(op); !number && len(op) > 0 {
+				continue // Read, Write, Sync, …
+			}
+			n, rest, ok2 := kernel.Number(rest)
+			if !ok || !ok2 || !blank(rest) {
+				return l, false
+			}
+			if d := r.disk(major, minor); d != nil {
+				d.v[diskQueue+queue] = n
+				d.queued |= 1 << queue
+			}
+		}
+		return nil, true
+	}
 }
 
 // blkio reads a file of v1: lines "8:0 Read 1", "8:0 Write 2" and others, and at the end

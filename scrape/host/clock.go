@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"math"
 	"os"
 	"slices"
@@ -25,6 +26,7 @@ const (
 	clockTimeConstant
 	clockPPS
 	clockSource
+	clockTimezone
 )
 
 const clockAsked = "host.clock.detail is on"
@@ -94,6 +96,12 @@ var clockMetrics = []series.Metric{
 		Source:     "/sys/devices/system/clocksource/clocksource0",
 		When:       clockAsked,
 	},
+	clockTimezone: {
+		Metric: otlp.Metric{Name: "system.clock.timezone_offset", Unit: "s", Instrument: otlp.Gauge,
+			Description: "Local time of the machine minus UTC."},
+		Source: "/etc/localtime",
+		When:   clockAsked,
+	},
 }
 
 // clock is the scraper of the machine's clock.
@@ -106,12 +114,13 @@ type clock struct {
 	available, current kernel.File
 	names              []byte // contents of the two when sources was made
 	sources            [][]byte
+	zone               localtime
 }
 
 func newClock(h *Host, cfg *Config) scraper {
 	dir := h.sys + "/devices/system/clocksource/clocksource0/"
 	return &clock{
-		detail: cfg.Clock.Detail, adjtimex: unix.Adjtimex,
+		detail: cfg.Clock.Detail, adjtimex: unix.Adjtimex, zone: localtime{path: h.root + "/etc/localtime"},
 		pps: series.Names("system.clock.pps.field", "calibration", "error", "frequency", "jitter", "jitter_exceeded", "shift", "stability",
 			"stability_exceeded"),
 		available: kernel.NewFile(dir + "available_clocksource"), current: kernel.NewFile(dir + "current_clocksource"),
@@ -126,7 +135,7 @@ func (s *clock) close() {
 // scale16 is the unit of frequencies: 2^-16 parts per million.
 const scale16 = 65536 * 1e6
 
-func (s *clock) scrape(p *series.Points, _ uint64) error {
+func (s *clock) scrape(p *series.Points, now uint64) error {
 	t := &s.tx
 	t.Modes = 0 // only read
 	state, err := s.adjtimex(t)
@@ -157,7 +166,7 @@ func (s *clock) scrape(p *series.Points, _ uint64) error {
 		float64(t.Jitcnt), math.Ldexp(1, int(t.Shift)), float64(t.Stabil) / scale16, float64(t.Stbcnt)} {
 		p.Float(clockPPS, s.pps[i], v)
 	}
-	return s.fromSys(p)
+	return errors.Join(s.fromSys(p), s.zone.scrape(p, now))
 }
 
 // fromSys names the clock sources.

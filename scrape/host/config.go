@@ -14,7 +14,7 @@ type Config struct {
 	Enabled    bool       `yaml:"enabled" doc:"collect metrics of this machine"`
 	CPU        CPU        `yaml:"cpu" doc:"system.cpu.*: time by mode, logical count"`
 	Load       Toggle     `yaml:"load" doc:"system.cpu.load_average.*"`
-	Memory     Detailed   `yaml:"memory" doc:"system.memory.*"`
+	Memory     Memory     `yaml:"memory" doc:"system.memory.*"`
 	Disk       Disk       `yaml:"disk" doc:"system.disk.*: block devices"`
 	Filesystem Filesystem `yaml:"filesystem" doc:"system.filesystem.*: space and inodes of mounted file systems"`
 	Network    Network    `yaml:"network" doc:"system.network.*: interfaces and sockets"`
@@ -26,11 +26,18 @@ type Config struct {
 	NFS        Detailed   `yaml:"nfs" doc:"nfs.client.* and nfs.server.*, where those are loaded"`
 	HW         HW         `yaml:"hw" doc:"hw.*: temperatures, fans, power, memory errors, batteries, where there are sensors"`
 	RAID       Toggle     `yaml:"raid" doc:"system.raid.* and system.multipath.*, where there are such devices"`
-	Btrfs      Toggle     `yaml:"btrfs" doc:"system.btrfs.*, where one is mounted"`
-	ZFS        Toggle     `yaml:"zfs" doc:"system.zfs.*, where it is loaded"`
-	Fabric     Toggle     `yaml:"fabric" doc:"system.infiniband.*, where there is such an adapter"`
-	Processes  Toggle     `yaml:"processes" doc:"system.process.* and system.thread.count: totals, no single processes"`
+	Btrfs      Detailed   `yaml:"btrfs" doc:"system.btrfs.*, where one is mounted"`
+	XFS        Toggle     `yaml:"xfs" doc:"system.xfs.*, where one is mounted; off by default"`
+	ZFS        Detailed   `yaml:"zfs" doc:"system.zfs.*, where it is loaded"`
+	Bcache     Toggle     `yaml:"bcache" doc:"system.bcache.*, where there is one; off by default"`
+	Bcachefs   Toggle     `yaml:"bcachefs" doc:"system.bcachefs.*, where one is mounted; off by default"`
+	Fabric     Detailed   `yaml:"fabric" doc:"system.infiniband.* and system.fibrechannel.*, where there is such an adapter"`
+	Tape       Toggle     `yaml:"tape" doc:"system.tape.*, where there is a drive; off by default"`
+	IPVS       Detailed   `yaml:"ipvs" doc:"system.network.ipvs.*; off by default, with detail also each backend, which may be thousands"`
+	Processes  Detailed   `yaml:"processes" doc:"system.process.* and system.thread.count: totals, no single processes"`
 	Process    Process    `yaml:"process" doc:"process.*: single processes, each a resource of its own; off by default"`
+	Systemd    Systemd    `yaml:"systemd" doc:"systemd.unit.*: states and restarts of units; off by default"`
+	Textfile   Textfile   `yaml:"textfile" doc:"series of files in Prometheus' text format, as others write them for node_exporter; off by default"`
 	System     Detailed   `yaml:"system" doc:"system.uptime and file descriptors; with detail boot time and entropy"`
 
 	Names string `yaml:"-"` // scrape.names
@@ -47,10 +54,19 @@ type Detailed struct {
 	Detail  bool `yaml:"detail" doc:"also its metrics that few need; the documentation of each says so"`
 }
 
+// Memory is the group of memory metrics.
+type Memory struct {
+	Enabled bool     `yaml:"enabled" doc:"collect this group"`
+	Detail  bool     `yaml:"detail" doc:"also its metrics that few need; the documentation of each says so"`
+	Meminfo []string `yaml:"meminfo" doc:"globs of fields of /proc/meminfo that are passed on as system.memory.linux.meminfo; empty: none"`
+}
+
 // Netstat is the group of protocol counters.
 type Netstat struct {
 	Enabled bool `yaml:"enabled" doc:"collect this group"`
 	Detail  bool `yaml:"detail" doc:"also retransmitted SYNs, SYN cookies, dropped and unordered segments, ICMP, IP bytes, UDP-Lite errors"`
+	// Named as node_exporter does.
+	Counters []string `yaml:"counters" doc:"globs of other counters that are passed on as system.network.netstat.counter, such as TcpExt_PruneCalled, Ip6_In*; empty: none"`
 }
 
 // Softnet is the group of the CPUs' queues of received packets.
@@ -70,18 +86,35 @@ type Pressure struct {
 type HW struct {
 	Enabled  bool          `yaml:"enabled" doc:"collect this group"`
 	Interval time.Duration `yaml:"interval" doc:"how often sensors are read, since some take milliseconds; scrapes in between repeat their values"`
-	Detail   bool          `yaml:"detail" doc:"also limits of temperatures, voltages, and what cools how much"`
+	Detail   bool          `yaml:"detail" doc:"also limits of temperatures, voltages, what cools how much, and sizes of NVMe disks"`
+	Other    bool          `yaml:"other" doc:"also every other number that drivers of sensors and power supplies tell, under their names"`
 }
 
 // Process is the group of single processes.
 type Process struct {
-	Enabled     bool          `yaml:"enabled" doc:"collect this group"`
-	Top         int           `yaml:"top" doc:"how many processes are reported: so many of those that use most CPU time and of those that use most memory; one stays until it is not among twice as many"`
-	MinAge      time.Duration `yaml:"min_age" doc:"younger processes are left out; 0s: none"`
-	Include     []string      `yaml:"include" doc:"globs of names (/proc/<pid>/comm, 15 bytes at most); empty: all"`
-	Exclude     []string      `yaml:"exclude" doc:"globs of names that are left out; stronger than include"`
-	CommandLine bool          `yaml:"command_line" doc:"also process.command_line; what looks like a secret is blotted out, but names of secrets are a guess"`
-	Detail      bool          `yaml:"detail" doc:"also utilizations, page faults, system calls of I/O, uptime"`
+	Enabled bool          `yaml:"enabled" doc:"collect this group"`
+	Top     int           `yaml:"top" doc:"how many processes are reported: so many of those that use most CPU time and of those that use most memory; one stays until it is not among twice as many"`
+	MinAge  time.Duration `yaml:"min_age" doc:"younger processes are left out; 0s: none"`
+	Include []string      `yaml:"include" doc:"globs of names (/proc/<pid>/comm, 15 bytes at most); empty: all"`
+	Exclude []string      `yaml:"exclude" doc:"globs of names that are left out; stronger than include"`
+	// Cgroups are paths, as /proc/<pid>/cgroup has them.
+	Cgroups        []string `yaml:"cgroups" doc:"globs of control groups, such as /system.slice/*.service, whose processes are reported, with those below them; empty: all"`
+	ExcludeCgroups []string `yaml:"exclude_cgroups" doc:"globs of control groups whose processes are left out; stronger than cgroups"`
+	CommandLine    bool     `yaml:"command_line" doc:"also process.command_line; what looks like a secret is blotted out, but names of secrets are a guess"`
+	Detail         bool     `yaml:"detail" doc:"also utilizations, page faults, system calls of I/O, uptime, open files, context switches, pending signals"`
+	PSS            bool     `yaml:"pss" doc:"also process.memory.linux.pss, for which the kernel walks the process's page tables"`
+}
+
+// Systemd is the group of units.
+type Systemd struct {
+	Enabled bool     `yaml:"enabled" doc:"collect this group"`
+	Units   []string `yaml:"units" doc:"globs of names of units that are reported with each state; empty: only those that failed"`
+}
+
+// Textfile is the group of what others write into files.
+type Textfile struct {
+	Directories []string      `yaml:"directories" doc:"directories, as the agent sees them, whose *.prom files are sent; empty: none"`
+	MaxAge      time.Duration `yaml:"max_age" doc:"a file that was not written for so long is left out; 0s: never"`
 }
 
 // Paging is the group of swap and page faults.
@@ -108,6 +141,7 @@ type Disk struct {
 	Enabled bool     `yaml:"enabled" doc:"collect this group"`
 	Include []string `yaml:"include" doc:"globs of device names; empty: every whole disk, dm-* and md*, no partitions; a partition is reported only if a glob here matches it"`
 	Exclude []string `yaml:"exclude" doc:"globs of device names that are left out; stronger than include"`
+	Detail  bool     `yaml:"detail" doc:"also times and merges of discards and flushes, and what the device is"`
 }
 
 // Filesystem is the group of file system metrics.
@@ -116,6 +150,7 @@ type Filesystem struct {
 	ExcludeMountPoints []string `yaml:"exclude_mount_points" doc:"globs of mount points, as the host sees them, that are left out with everything mounted below them; * stops at /"`
 	ExcludeFSTypes     []string `yaml:"exclude_fs_types" doc:"globs of file system types that are left out"`
 	Remote             bool     `yaml:"remote" doc:"also network and FUSE file systems (nfs, cifs, ceph, fuse.*, ...); one that hangs is reported as down"`
+	Detail             bool     `yaml:"detail" doc:"also utilization, options of mounts, and locks of files"`
 }
 
 // Network is the group of network interface metrics.
@@ -123,6 +158,9 @@ type Network struct {
 	Enabled bool     `yaml:"enabled" doc:"collect this group"`
 	Include []string `yaml:"include" doc:"globs of interface names; empty: every interface"`
 	Exclude []string `yaml:"exclude" doc:"globs of interface names that are left out; stronger than include"`
+	Detail  bool     `yaml:"detail" doc:"also kinds of errors, multicast, MTU, what the interface is, neighbours (ARP), events of connection tracking"`
+	// Each reading makes the kernel walk all of its sockets.
+	Connections bool `yaml:"connections" doc:"also TCP connections by state and queues of UDP sockets; takes milliseconds, and more with many sockets"`
 }
 
 // Defaults collects every group, of the devices a person would name when asked what the machine has.
@@ -132,7 +170,7 @@ func Defaults() Config {
 		Enabled: true,
 		CPU:     CPU{Enabled: true},
 		Load:    on,
-		Memory:  Detailed{Enabled: true},
+		Memory:  Memory{Enabled: true},
 		Disk: Disk{
 			Enabled: true,
 			Exclude: []string{"loop*", "ram*", "zram*", "fd[0-9]*", "sr[0-9]*"},
@@ -163,11 +201,11 @@ func Defaults() Config {
 		NFS:       Detailed{Enabled: true},
 		HW:        HW{Enabled: true, Interval: time.Minute},
 		RAID:      on,
-		Btrfs:     on,
-		ZFS:       on,
-		Fabric:    on,
+		Btrfs:     Detailed{Enabled: true},
+		ZFS:       Detailed{Enabled: true},
+		Fabric:    Detailed{Enabled: true},
 		Paging:    Paging{Enabled: true},
-		Processes: on,
+		Processes: Detailed{Enabled: true},
 		Process:   Process{Top: 20, MinAge: time.Minute},
 		System:    Detailed{Enabled: true},
 	}
@@ -187,7 +225,12 @@ func (c Config) Check() error {
 		{"scrape.host.network.include", c.Network.Include},
 		{"scrape.host.network.exclude", c.Network.Exclude},
 		{"scrape.host.paging.vmstat", c.Paging.Vmstat},
+		{"scrape.host.memory.meminfo", c.Memory.Meminfo},
+		{"scrape.host.netstat.counters", c.Netstat.Counters},
 		{"scrape.host.process.include", c.Process.Include},
+		{"scrape.host.process.cgroups", c.Process.Cgroups},
+		{"scrape.host.process.exclude_cgroups", c.Process.ExcludeCgroups},
+		{"scrape.host.systemd.units", c.Systemd.Units},
 		{"scrape.host.process.exclude", c.Process.Exclude},
 	} {
 		for i, g := range l.globs {
@@ -209,6 +252,14 @@ func (c Config) Check() error {
 	}
 	if c.Process.MinAge < 0 {
 		errs = append(errs, fmt.Errorf("scrape.host.process.min_age: %v is less than nothing; 0s leaves none out", c.Process.MinAge))
+	}
+	for i, dir := range c.Textfile.Directories {
+		if !path.IsAbs(dir) {
+			errs = append(errs, fmt.Errorf("scrape.host.textfile.directories[%d]: %q is no absolute path; begin it with /", i, dir))
+		}
+	}
+	if c.Textfile.MaxAge < 0 {
+		errs = append(errs, fmt.Errorf("scrape.host.textfile.max_age: %v is less than nothing; 0s leaves none out", c.Textfile.MaxAge))
 	}
 	return errors.Join(errs...)
 }

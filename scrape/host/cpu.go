@@ -21,6 +21,7 @@ const (
 	cpuSocketCount
 	cpuOnline
 	cpuIsolated
+	cpuInfo
 	cpuFrequency
 	cpuFrequencyLimit
 	cpuGovernor
@@ -101,6 +102,13 @@ var cpuMetrics = []series.Metric{
 			Description: "1 for a logical CPU that is online, 0 for one that is there but switched off."},
 		Attributes: cpuNumber,
 		Source:     cpuDir + "online",
+		When:       cpuTopologyAsked,
+	},
+	cpuInfo: {
+		Metric: otlp.Metric{Name: "system.cpu.info", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1 for each kind of CPU in the machine, with what it is."},
+		Attributes: "host.cpu.vendor.id; host.cpu.family; host.cpu.model.id; host.cpu.model.name; host.cpu.stepping; cpu.microcode",
+		Source:     "/proc/cpuinfo",
 		When:       cpuTopologyAsked,
 	},
 	cpuIsolated: {

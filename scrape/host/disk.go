@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"os"
 	"strings"
@@ -24,11 +25,16 @@ const (
 	diskDiscards
 	diskDiscardIO
 	diskFlushes
+	diskDiscardsMerged // from here on with detail
+	diskDiscardTime
+	diskFlushTime
+	diskInfo
 )
 
 const (
 	diskDevice    = "system.device=<block device name>"
 	diskDirection = diskDevice + "; disk.io.direction=read|write"
+	diskAsked     = "host.disk.detail is on"
 )
 
 var diskMetrics = []series.Metric{
@@ -101,6 +107,34 @@ var diskMetrics = []series.Metric{
 		Source:     "/proc/diskstats flush requests completed",
 		When:       "there was one",
 	},
+	diskDiscardsMerged: {
+		Metric: otlp.Metric{Name: "system.disk.discard.merged", Unit: "{operation}", Instrument: otlp.Counter,
+			Description: "Discards (TRIM) that the kernel merged into others."},
+		Attributes: diskDevice,
+		Source:     "/proc/diskstats discards merged",
+		When:       diskAsked + " and there was a discard",
+	},
+	diskDiscardTime: {
+		Metric: otlp.Metric{Name: "system.disk.discard.time", Unit: "s", Instrument: otlp.Counter, Double: true,
+			Description: "Time that discards (TRIM) took, summed over all of them."},
+		Attributes: diskDevice,
+		Source:     "/proc/diskstats ms spent discarding",
+		When:       diskAsked + " and there was a discard",
+	},
+	diskFlushTime: {
+		Metric: otlp.Metric{Name: "system.disk.flush.time", Unit: "s", Instrument: otlp.Counter, Double: true,
+			Description: "Time that flushes took, summed over all of them."},
+		Attributes: diskDevice,
+		Source:     "/proc/diskstats ms spent flushing",
+		When:       diskAsked + " and there was a flush",
+	},
+	diskInfo: {
+		Metric: otlp.Metric{Name: "system.disk.info", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1 for each device, with what it is; what the machine does not tell is left out."},
+		Attributes: diskDevice + "; hw.model; hw.serial_number; hw.vendor; system.disk.wwn; system.disk.path; system.disk.rotational=0|1",
+		Source:     "/run/udev/data/b<major>:<minor> ID_MODEL, ID_SERIAL_SHORT, ID_VENDOR, ID_WWN, ID_PATH, else /sys/class/block/<device>/device; queue/rotational",
+		When:       diskAsked,
+	},
 }
 
 // diskRefresh is how often a device is asked for its size: volumes grow while they are in use.
@@ -130,6 +164,7 @@ type blockDevice struct {
 	sizedAt  uint64
 
 	attrs, read, write []byte
+	info               []byte // with detail
 }
 
 func newDisk(h *Host, cfg *Config) scraper {
@@ -205,6 +240,34 @@ func (s *disk) appear(dev *blockDevice, name string, stats []byte) {
 	dev.read = series.Attributes(device, otlp.Attr("disk.io.direction", "read"))
 	dev.write = series.Attributes(device, otlp.Attr("disk.io.direction", "write"))
 	dev.sizePath = kernel.CString(dir + "/size")
+	if s.cfg.Detail {
+		dev.info = series.Attributes(append([]otlp.KeyValue{device}, s.describe(dir)...)...)
+	}
+}
+
+// describe says what a device is, by what udev found out, else by what its driver tells.
+func (s *disk) describe(dir string) (kvs []otlp.KeyValue) {
+	udev := map[string]string{}
+	if b, err := os.ReadFile(s.h.root + "/run/udev/data/b" + firstLine(dir+"/dev")); err == nil {
+		for l := range strings.Lines(string(b)) {
+			if entry, ok := strings.CutPrefix(l, "E:"); ok {
+				key, value, _ := strings.Cut(strings.TrimSpace(entry), "=")
+				udev[key] = value
+			}
+		}
+	}
+	add := func(key, value string) {
+		if value != "" {
+			kvs = append(kvs, otlp.Attr(key, value))
+		}
+	}
+	add("hw.model", cmp.Or(udev["ID_MODEL"], firstLine(dir+"/device/model")))
+	add("hw.serial_number", cmp.Or(udev["ID_SERIAL_SHORT"], firstLine(dir+"/device/serial")))
+	add("hw.vendor", cmp.Or(udev["ID_VENDOR"], firstLine(dir+"/device/vendor")))
+	add("system.disk.wwn", cmp.Or(udev["ID_WWN"], firstLine(dir+"/wwid", dir+"/device/wwid")))
+	add("system.disk.path", udev["ID_PATH"])
+	add("system.disk.rotational", firstLine(dir+"/queue/rotational"))
+	return kvs
 }
 
 // exists tells whether something lies at path.
@@ -283,6 +346,9 @@ func (s *disk) measure(dev *blockDevice) {
 func (s *disk) points(p *series.Points) {
 	boot := p.Start
 	for metric := range diskMetrics {
+		if metric > diskFlushes && !s.cfg.Detail {
+			break
+		}
 		for _, dev := range s.devices.list {
 			if dev.skip {
 				continue
@@ -333,5 +399,19 @@ func (dev *blockDevice) point(p *series.Points, metric int) {
 		if dev.ever.flushes {
 			p.Int(metric, dev.attrs, v(dsFlushes))
 		}
+	case diskDiscardsMerged:
+		if dev.ever.discards {
+			p.Int(metric, dev.attrs, v(dsDiscardsMerged))
+		}
+	case diskDiscardTime:
+		if dev.ever.discards {
+			p.Float(metric, dev.attrs, seconds(dsDiscardMS))
+		}
+	case diskFlushTime:
+		if dev.ever.flushes {
+			p.Float(metric, dev.attrs, seconds(dsFlushMS))
+		}
+	case diskInfo:
+		p.Int(metric, dev.info, 1)
 	}
 }

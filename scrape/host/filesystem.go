@@ -22,7 +22,12 @@ const (
 	filesystemLimit
 	filesystemInodes
 	filesystemUp
+	filesystemUtilization // from here on with detail
+	filesystemInfo
+	filesystemLocks
 )
+
+const filesystemAsked = "host.filesystem.detail is on"
 
 const filesystemDevice = "system.device=<source>; system.filesystem.type; system.filesystem.mode=rw|ro; system.filesystem.mountpoint=<host path>"
 
@@ -52,6 +57,27 @@ var filesystemMetrics = []series.Metric{
 		Attributes: "system.device; system.filesystem.type; system.filesystem.mountpoint",
 		Source:     "statfs(2)",
 	},
+	filesystemUtilization: {
+		Metric: otlp.Metric{Name: "system.filesystem.utilization", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Share of the space that is used, of what users can have, 0 to 1, as df has it."},
+		Attributes: "system.filesystem.state=used; " + filesystemDevice,
+		Source:     "/proc/1/mountinfo, statfs(2)",
+		When:       filesystemAsked,
+	},
+	filesystemInfo: {
+		Metric: otlp.Metric{Name: "system.filesystem.info", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1 for each file system, with its number; the mode is ro as well where the file system itself was made that by an error."},
+		Attributes: filesystemDevice + "; system.filesystem.device_number=<major:minor>",
+		Source:     "/proc/1/mountinfo",
+		When:       filesystemAsked,
+	},
+	filesystemLocks: {
+		Metric: otlp.Metric{Name: "system.filesystem.lock.count", Unit: "{lock}", Instrument: otlp.UpDown,
+			Description: "Locks of files that are held; leases have no mode."},
+		Attributes: "system.device=<major:minor>; file.lock.type=read|write; file.lock.mechanism=posix|flock|ofdlck|lease; file.lock.mode=advisory|mandatory",
+		Source:     "/proc/locks",
+		When:       filesystemAsked,
+	},
 }
 
 const (
@@ -78,7 +104,8 @@ type filesystem struct {
 	statfs func(*mount) error // (*mount).statfs, but for tests
 
 	list    []*mount
-	calls   [2]int      // under way: of local mounts, of remote ones
+	calls   [2]int // under way: of local mounts, of remote ones
+	locks   locks
 	answers chan *mount // has room for all calls that can be under way
 	grace   *time.Timer
 }
@@ -106,7 +133,7 @@ type mount struct {
 	answer unix.Statfs_t
 	fault  error // in place of an answer
 
-	attrs struct{ used, free, reserved, all, up []byte }
+	attrs struct{ used, free, reserved, all, up, info []byte }
 }
 
 var errNotVisible = errors.New("another file system is seen there")
@@ -119,13 +146,17 @@ func newFilesystem(h *Host, cfg *Config) scraper {
 		grace:   time.NewTimer(statfsGrace),
 	}
 	f.grace.Stop()
+	f.locks = locks{File: kernel.NewFile(h.proc + "/locks")}
 	f.mounts.proc, f.mounts.noProc = procfs.NewFS(h.proc)
 	f.mounts.pid, _ = strconv.Atoi(h.pid)
 	f.mounts.file = kernel.NewFile(h.proc + "/" + h.pid + "/mountinfo")
 	return f
 }
 
-func (f *filesystem) close() { f.mounts.file.Close() }
+func (f *filesystem) close() {
+	f.mounts.file.Close()
+	f.locks.Close()
+}
 
 func (f *filesystem) scrape(p *series.Points, now uint64) error {
 	var errs []error
@@ -144,6 +175,11 @@ func (f *filesystem) scrape(p *series.Points, now uint64) error {
 			errs = append(errs, err)
 		}
 		m.fresh = false
+	}
+	if f.cfg.Detail {
+		if err := f.locks.scrape(p); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -199,6 +235,7 @@ func (f *filesystem) newMount(info mountinfo) *mount {
 	m.attrs.up = series.Attributes(kvs...)
 	kvs = append(kvs, otlp.Attr("system.filesystem.mode", mode))
 	m.attrs.all = series.Attributes(kvs...)
+	m.attrs.info = series.Attributes(append(slices.Clip(kvs), otlp.Attr("system.filesystem.device_number", info.device))...)
 	state := func(s string) []byte {
 		return series.Attributes(append([]otlp.KeyValue{otlp.Attr("system.filesystem.state", s)}, kvs...)...)
 	}
@@ -332,7 +369,10 @@ var (
 )
 
 func (f *filesystem) points(p *series.Points) {
-	for metric := range filesystemMetrics {
+	for metric := range filesystemLocks {
+		if metric > filesystemUp && !f.cfg.Detail {
+			break
+		}
 		for _, m := range f.list {
 			up := m.fresh && m.fault == nil
 			switch {
@@ -340,6 +380,8 @@ func (f *filesystem) points(p *series.Points) {
 				p.Int(metric, m.attrs.up, 1)
 			case metric == filesystemUp && m.down():
 				p.Int(metric, m.attrs.up, 0)
+			case metric == filesystemInfo:
+				p.Int(metric, m.attrs.info, 1)
 			case up:
 				m.points(p, metric)
 			}
@@ -365,6 +407,8 @@ func (m *mount) points(p *series.Points, metric int) {
 		p.Int(metric, m.attrs.used, (s.Blocks-free)*unit)
 		p.Int(metric, m.attrs.free, available*unit)
 		p.Int(metric, m.attrs.reserved, (free-available)*unit)
+	case metric == filesystemUtilization && s.Blocks-free+available > 0:
+		p.Float(metric, m.attrs.used, float64(s.Blocks-free)/float64(s.Blocks-free+available))
 	case metric == filesystemLimit && s.Blocks > 0:
 		p.Int(metric, m.attrs.all, s.Blocks*unit)
 	case metric == filesystemInodes && s.Files > 0:

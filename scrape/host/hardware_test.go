@@ -154,7 +154,7 @@ func TestFrequency(t *testing.T) {
 func TestSchedAndMemoryDetail(t *testing.T) {
 	m := newMachine(t, only(func(c *Config) {
 		c.CPU.Enabled, c.CPU.Sched = true, true
-		c.Memory = Detailed{Enabled: true, Detail: true}
+		c.Memory = Memory{Enabled: true, Detail: true}
 	}))
 	f := m.scrape()
 	m.expect(f, "system.cpu.sched.time", "cpu.sched.state=running", "2.5d", serverBoot)

@@ -68,6 +68,11 @@ type scraper interface {
 	close()
 }
 
+// handing is a scraper that hands over by itself what has a resource or names of its own.
+type handing interface {
+	scrapeEach(boot, now uint64, hand func(*otlp.Group, []byte, int)) error
+}
+
 // scrapers are the groups of metrics, in the order of the documentation.
 var scrapers = []struct {
 	name    string
@@ -91,10 +96,17 @@ var scrapers = []struct {
 	{"hw", hwMetrics, func(c *Config) bool { return c.HW.Enabled }, newHW},
 	{"raid", raidMetrics, func(c *Config) bool { return c.RAID.Enabled }, newRaid},
 	{"btrfs", btrfsMetrics, func(c *Config) bool { return c.Btrfs.Enabled }, newBtrfs},
+	{"xfs", xfsMetrics, func(c *Config) bool { return c.XFS.Enabled }, newXFS},
 	{"zfs", zfsMetrics, func(c *Config) bool { return c.ZFS.Enabled }, newZFS},
+	{"bcache", bcacheMetrics, func(c *Config) bool { return c.Bcache.Enabled }, newBcache},
+	{"bcachefs", bcachefsMetrics, func(c *Config) bool { return c.Bcachefs.Enabled }, newBcachefs},
 	{"fabric", fabricMetrics, func(c *Config) bool { return c.Fabric.Enabled }, newFabric},
+	{"tape", tapeMetrics, func(c *Config) bool { return c.Tape.Enabled }, newTape},
+	{"ipvs", ipvsMetrics, func(c *Config) bool { return c.IPVS.Enabled }, newIPVS},
 	{"processes", processesMetrics, func(c *Config) bool { return c.Processes.Enabled }, newProcesses},
 	{"process", processMetrics, func(c *Config) bool { return c.Process.Enabled }, newProcess},
+	{"systemd", systemdMetrics, func(c *Config) bool { return c.Systemd.Enabled }, newSystemd},
+	{"textfile", textfileMetrics, func(c *Config) bool { return len(c.Textfile.Directories) > 0 }, newTextfile},
 }
 
 // New makes the source of the machine whose root directory is rootPath. nodeName is its name
@@ -202,7 +214,7 @@ func (h *Host) Scrapers() []string {
 func (h *Host) Scrape(_ context.Context, i int, at time.Time, hand func(*otlp.Group, []byte, int)) error {
 	p := &h.parts[i]
 	now := uint64(at.UnixNano())
-	if each, ok := p.scraper.(*process); ok {
+	if each, ok := p.scraper.(handing); ok {
 		return each.scrapeEach(h.boottime(now), now, hand)
 	}
 	if h.theirs == nil {

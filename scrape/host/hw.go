@@ -19,6 +19,9 @@ const (
 	hwErrors
 	hwCooling
 	hwBattery
+	hwDiskSize
+	hwOtherSensor // with other, as the next
+	hwOtherSupply
 )
 
 const (
@@ -90,6 +93,27 @@ var hwMetrics = []series.Metric{
 		Source:     "/sys/class/power_supply/*/capacity",
 		When:       "there is a battery",
 	},
+	hwDiskSize: {
+		Metric: otlp.Metric{Name: "hw.physical_disk.size", Unit: "By", Instrument: otlp.UpDown,
+			Description: "Size of an NVMe namespace."},
+		Attributes: "hw.id=<namespace>; hw.model; hw.serial_number; hw.firmware_version",
+		Source:     "/sys/class/nvme/nvme*/nvme*n*/size",
+		When:       "host.hw.detail is on and there is an NVMe disk",
+	},
+	hwOtherSensor: {
+		Metric: otlp.Metric{Name: "hw.sensor", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Every other number of a chip's driver, in the driver's unit, which is mostly a thousandth."},
+		Attributes: hwSensorAttributes + "; hw.sensor.field=<attribute>",
+		Source:     "/sys/class/hwmon/hwmon*",
+		When:       "host.hw.other is on and there is such a sensor",
+	},
+	hwOtherSupply: {
+		Metric: otlp.Metric{Name: "hw.power_supply.state", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Every other number of a power supply or battery, in the driver's unit, which is mostly a millionth."},
+		Attributes: "hw.id; hw.power_supply.field=<attribute>",
+		Source:     "/sys/class/power_supply/*",
+		When:       "host.hw.other is on and there is a power supply",
+	},
 }
 
 // hw is the scraper of sensors. Some take milliseconds to answer, so they are asked once an
@@ -123,7 +147,7 @@ type hwSensor struct {
 
 func newHW(h *Host, cfg *Config) scraper {
 	s := &hw{h: h, cfg: cfg.HW, small: make([]byte, 64)}
-	for _, class := range []string{"/class/hwmon", "/class/thermal", "/class/powercap", "/class/power_supply", "/devices/system/edac/mc"} {
+	for _, class := range []string{"/class/hwmon", "/class/thermal", "/class/powercap", "/class/power_supply", "/devices/system/edac/mc", "/class/nvme"} {
 		s.classes = append(s.classes, newDirectory(h.sys+class))
 	}
 	return s

@@ -24,6 +24,12 @@ func (s *hw) discover() {
 	s.thermal(chips)
 	s.powercap()
 	s.powerSupplies()
+	if s.cfg.Detail {
+		s.nvme()
+	}
+	if s.cfg.Other {
+		s.others()
+	}
 	for _, mc := range names(s.h.sys+"/devices/system/edac/mc", "mc") {
 		dir := s.h.sys + "/devices/system/edac/mc/" + mc
 		for file, kind := range map[string]string{"/ce_count": "correctable", "/ue_count": "uncorrectable"} {
@@ -105,6 +111,9 @@ func (s *hw) hwmon() map[string]bool {
 				s.add(hwPower, path, 1e6, attr("hw.id", id+"/"+sensor, "hw.type", poweredBy(name))...)
 			}
 		}
+		if s.cfg.Other && !supply { // whose numbers are those of the supply
+			s.otherSensors(dir, id, name)
+		}
 	}
 	return chips
 }
@@ -170,5 +179,52 @@ func (s *hw) powerSupplies() {
 		s.add(hwBattery, class+supply+"/capacity", 100, attr("hw.id", supply)...)
 		s.add(hwPower, class+supply+"/power_now", 1e6,
 			attr("hw.id", supply, "hw.type", cmp.Or(types[firstLine(class+supply+"/type")], "power_supply"))...)
+	}
+}
+
+// otherSensors lists the numbers of a chip that are not reported under a name of their own.
+func (s *hw) otherSensors(dir, id, chip string) {
+	for _, file := range numericFiles(dir) {
+		if slices.ContainsFunc(s.sensors, func(q hwSensor) bool { return string(q.path) == dir+"/"+file+"\x00" }) {
+			continue
+		}
+		sensor, field, ok := strings.Cut(file, "_")
+		if !ok { // pwm1, update_interval
+			field = sensor
+		}
+		kvs := attr("hw.id", id+"/"+sensor, "hw.name", chip, "hw.parent", id)
+		if label := firstLine(dir + "/" + sensor + "_label"); label != "" {
+			kvs = append(kvs, otlp.Attr("hw.sensor_location", label))
+		}
+		s.add(hwOtherSensor, dir+"/"+file, 1, append(kvs, otlp.Attr("hw.sensor.field", field))...)
+	}
+}
+
+// others lists the numbers of power supplies that are not reported under a name of their own.
+func (s *hw) others() {
+	class := s.h.sys + "/class/power_supply/"
+	for _, supply := range names(class, "") {
+		for _, file := range numericFiles(class + supply) {
+			if file != "capacity" && file != "power_now" {
+				s.add(hwOtherSupply, class+supply+"/"+file, 1, attr("hw.id", supply, "hw.power_supply.field", file)...)
+			}
+		}
+	}
+}
+
+// nvme lists the namespaces of NVMe disks. With multipath these lie elsewhere, and what lies here
+// is a path to them (nvme0c0n1), without a size.
+func (s *hw) nvme() {
+	class := s.h.sys + "/class/nvme/"
+	for _, disk := range names(class, "nvme") {
+		var kvs []otlp.KeyValue
+		for _, q := range [][2]string{{"hw.model", "model"}, {"hw.serial_number", "serial"}, {"hw.firmware_version", "firmware_rev"}} {
+			if v := firstLine(class + disk + "/" + q[1]); v != "" {
+				kvs = append(kvs, otlp.Attr(q[0], v))
+			}
+		}
+		for _, namespace := range names(class+disk, disk+"n") {
+			s.add(hwDiskSize, class+disk+"/"+namespace+"/size", 1.0/sectorSize, append(attr("hw.id", namespace), kvs...)...)
+		}
 	}
 }

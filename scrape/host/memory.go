@@ -126,6 +126,7 @@ type memory struct {
 	m         meminfo
 	corrupted bool // HardwareCorrupted was not 0 once
 	details   []memoryDetail
+	fields    meminfoFields
 
 	used, free, buffers, cached []byte
 	reclaimable, unreclaimable  []byte
@@ -142,6 +143,7 @@ func newMemory(h *Host, cfg *Config) scraper {
 		reclaimable: slab[0], unreclaimable: slab[1],
 		hugeFree: huge[0], hugeUsed: huge[1],
 	}
+	s.fields.globs = cfg.Memory.Meminfo
 	if cfg.Memory.Detail {
 		s.details = newMemoryDetails()
 	}
@@ -161,6 +163,9 @@ func (s *memory) scrape(p *series.Points, now uint64) error {
 	err2 := s.fromVmstat(p, now)
 	if err == nil && len(s.details) > 0 {
 		s.detailPoints(p)
+	}
+	if err == nil && len(s.fields.globs) > 0 {
+		err = s.fields.points(p, b)
 	}
 	return errors.Join(err, err2)
 }

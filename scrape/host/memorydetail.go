@@ -1,9 +1,12 @@
 package host
 
 import (
+	"bytes"
 	"os"
+	"strings"
 
 	"stint/export/otlp"
+	"stint/scrape/kernel"
 	"stint/scrape/series"
 )
 
@@ -42,10 +45,13 @@ type memoryField struct {
 	attrs []otlp.KeyValue
 }
 
-// The two metrics behind those of memoryDetails in the table.
+// The metrics behind those of memoryDetails in the table.
 var (
-	memoryUtilization = len(memoryMetrics) - 2
-	memoryPageSize    = len(memoryMetrics) - 1
+	memoryUtilization  = len(memoryMetrics) - 5
+	memoryPageSize     = len(memoryMetrics) - 4
+	memoryHugepages    = len(memoryMetrics) - 3
+	memoryMeminfo      = len(memoryMetrics) - 2
+	memoryMeminfoPages = len(memoryMetrics) - 1
 )
 
 // withMemoryDetails puts the metrics that are off by default behind the others.
@@ -71,6 +77,24 @@ func withMemoryDetails(table []series.Metric) []series.Metric {
 			Description: "Size of a page."},
 		Source: "getpagesize(2)",
 		When:   memoryAsked,
+	}, series.Metric{
+		Metric: otlp.Metric{Name: "system.memory.linux.hugepages.utilization", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Huge pages by state as a share of the pool, 0 to 1."},
+		Attributes: "system.memory.linux.hugepages.state=free|used",
+		Source:     "/proc/meminfo HugePages_Free, HugePages_Total",
+		When:       memoryAsked + " and there are huge pages",
+	}, series.Metric{
+		Metric: otlp.Metric{Name: "system.memory.linux.meminfo", Unit: "By", Instrument: otlp.UpDown,
+			Description: "Fields of /proc/meminfo, under the kernel's names."},
+		Attributes: "linux.meminfo.field=<name>",
+		Source:     "/proc/meminfo",
+		When:       "host.memory.meminfo names the field",
+	}, series.Metric{
+		Metric: otlp.Metric{Name: "system.memory.linux.meminfo.pages", Unit: "{page}", Instrument: otlp.UpDown,
+			Description: "Fields of /proc/meminfo that have no unit, which are numbers of huge pages."},
+		Attributes: "linux.meminfo.field=<name>",
+		Source:     "/proc/meminfo",
+		When:       "host.memory.meminfo names the field",
 	})
 }
 
@@ -117,4 +141,65 @@ func (s *memory) detailPoints(p *series.Points) {
 		}
 	}
 	p.Int(memoryPageSize, nil, uint64(os.Getpagesize()))
+	if pool := m.v[memHugepagesTotal]; m.has[memHugepagesTotal] && m.has[memHugepagesFree] && pool > 0 {
+		free := float64(min(m.v[memHugepagesFree], pool)) / float64(pool)
+		p.Float(memoryHugepages, s.hugeFree, free)
+		p.Float(memoryHugepages, s.hugeUsed, 1-free)
+	}
+}
+
+// meminfoFields are the fields that the configuration names. Which these are is found out when
+// the file has other lines than before.
+type meminfoFields struct {
+	globs []string
+	lines []meminfoField
+}
+
+type meminfoField struct {
+	name   []byte
+	wanted bool
+	attrs  []byte
+	v      uint64
+	pages  bool
+}
+
+// points takes in the file and adds the points of those fields.
+func (s *meminfoFields) points(p *series.Points, b []byte) (err error) {
+	n := 0
+	for ; len(b) > 0; n++ {
+		var l []byte
+		l, b = kernel.Line(b)
+		name, rest := kernel.Field(l)
+		if n == len(s.lines) {
+			s.lines = append(s.lines, meminfoField{})
+		}
+		f := &s.lines[n]
+		if f.name == nil || !bytes.Equal(f.name, name) {
+			field := strings.TrimSuffix(string(name), ":")
+			*f = meminfoField{name: bytes.Clone(name), wanted: field != "" && matchesAny(s.globs, field)}
+			f.attrs = series.Attributes(otlp.Attr("linux.meminfo.field", field))
+		}
+		if !f.wanted {
+			continue
+		}
+		v, rest, ok := kernel.Number(rest)
+		if !ok || v > 1<<53 {
+			err, f.name = kernel.Malformed("/proc/meminfo", l), nil
+			f.wanted = false
+			continue
+		}
+		unit, _ := kernel.Field(rest)
+		if f.v, f.pages = v, string(unit) != "kB"; !f.pages {
+			f.v *= 1024
+		}
+	}
+	s.lines = s.lines[:n]
+	for _, metric := range [...]int{memoryMeminfo, memoryMeminfoPages} {
+		for i := range s.lines {
+			if f := &s.lines[i]; f.wanted && f.pages == (metric == memoryMeminfoPages) {
+				p.Int(metric, f.attrs, f.v)
+			}
+		}
+	}
+	return err
 }

@@ -29,6 +29,7 @@ const (
 	netstatICMPErrors
 	netstatIPIO
 	netstatForwarding
+	netstatCounters
 )
 
 const (
@@ -156,6 +157,13 @@ var netstatMetrics = []series.Metric{
 		Source: "/proc/1/net/snmp Ip Forwarding",
 		When:   netstatAsked,
 	},
+	netstatCounters: {
+		Metric: otlp.Metric{Name: "system.network.netstat.counter", Unit: "1", Instrument: otlp.Counter,
+			Description: "Other counters of network protocols, under the kernel's names."},
+		Attributes: "linux.netstat.field=<protocol>_<name>",
+		Source:     "/proc/1/net/snmp, /proc/1/net/netstat, /proc/1/net/snmp6",
+		When:       "host.netstat.counters names the field",
+	},
 }
 
 // netstatPoints are the points of the scraper, in the order of the metrics, and the names that
@@ -224,6 +232,7 @@ type netstat struct {
 	points    []netstatPoint
 	v         []uint64
 	has       []bool
+	globs     []string // of counters that are passed on; nil once they are looked up
 }
 
 type netstatPoint struct {
@@ -237,7 +246,7 @@ func newNetstat(h *Host, cfg *Config) scraper {
 	s := &netstat{
 		snmp: snmp{File: kernel.NewFile(net + "snmp"), index: index},
 		ext:  snmp{File: kernel.NewFile(net + "netstat"), index: index},
-		v6:   snmp6{File: kernel.NewFile(net + "snmp6"), index: index},
+		v6:   snmp6{File: kernel.NewFile(net + "snmp6"), index: index}, // the same map
 	}
 	for _, q := range netstatPoints {
 		if q.metric >= netstatSynRetransmitted && !cfg.Netstat.Detail {
@@ -246,6 +255,7 @@ func newNetstat(h *Host, cfg *Config) scraper {
 		index[q.name] = len(s.points)
 		s.points = append(s.points, netstatPoint{q.metric, series.Attributes(q.attrs...)})
 	}
+	s.globs = cfg.Netstat.Counters
 	s.v, s.has = make([]uint64, len(s.points)), make([]bool, len(s.points))
 	return s
 }
@@ -257,6 +267,9 @@ func (s *netstat) close() {
 }
 
 func (s *netstat) scrape(p *series.Points, _ uint64) error {
+	if len(s.globs) > 0 {
+		s.lookUp()
+	}
 	clear(s.has)
 	err := errors.Join(s.snmp.read(s.v, s.has), s.ext.read(s.v, s.has), s.v6.read(s.v, s.has))
 	for i, q := range s.points {

@@ -20,15 +20,28 @@ const (
 	networkUp
 	networkSpeed
 	networkBondMembers
+	networkErrorDetail // from here on with detail
+	networkMulticast
+	networkCompressed
+	networkNoHandler
+	networkMTU
+	networkCarrierChanges
+	networkQueueLength
+	networkInfo
+	networkNeighbours
 	networkSockets
 	networkSocketMemory
 	networkConntrackCount
 	networkConntrackMax
+	networkConntrackEvents // with detail
+	networkConnections     // with connections, as the next
+	networkUDPQueues
 )
 
 const (
 	networkInterface = "network.interface.name=<ifname>"
 	networkDirection = networkInterface + "; network.io.direction=receive|transmit"
+	networkAsked     = "host.network.detail is on"
 )
 
 var networkMetrics = []series.Metric{
@@ -76,6 +89,69 @@ var networkMetrics = []series.Metric{
 		Source:     "/sys/class/net/<ifname>/bonding/slaves, /sys/class/net/<member>/bonding_slave/mii_status",
 		When:       "the interface is a bond",
 	},
+	networkErrorDetail: {
+		Metric: otlp.Metric{Name: "system.network.error.detail", Unit: "{error}", Instrument: otlp.Counter,
+			Description: "Errors of the interface by kind; they are contained in system.network.errors, or in the dropped packets."},
+		Attributes: networkDirection + "; error.type=fifo|frame|carrier|collision",
+		Source:     "/proc/1/net/dev fifo, frame, colls, carrier",
+		When:       networkAsked,
+	},
+	networkMulticast: {
+		Metric: otlp.Metric{Name: "system.network.packet.multicast", Unit: "{packet}", Instrument: otlp.Counter,
+			Description: "Multicast packets received."},
+		Attributes: networkInterface,
+		Source:     "/proc/1/net/dev multicast",
+		When:       networkAsked,
+	},
+	networkCompressed: {
+		Metric: otlp.Metric{Name: "system.network.packet.compressed", Unit: "{packet}", Instrument: otlp.Counter,
+			Description: "Compressed packets received and sent, as SLIP and PPP do."},
+		Attributes: networkDirection,
+		Source:     "/proc/1/net/dev compressed",
+		When:       networkAsked,
+	},
+	networkNoHandler: {
+		Metric: otlp.Metric{Name: "system.network.packet.nohandler", Unit: "{packet}", Instrument: otlp.Counter,
+			Description: "Packets received that nothing in the kernel wanted; read each 30 s."},
+		Attributes: networkInterface,
+		Source:     "/sys/class/net/<ifname>/statistics/rx_nohandler",
+		When:       networkAsked,
+	},
+	networkMTU: {
+		Metric: otlp.Metric{Name: "system.network.interface.mtu", Unit: "By", Instrument: otlp.Gauge,
+			Description: "Largest packet that the interface takes."},
+		Attributes: networkInterface,
+		Source:     "/sys/class/net/<ifname>/mtu",
+		When:       networkAsked,
+	},
+	networkCarrierChanges: {
+		Metric: otlp.Metric{Name: "system.network.interface.carrier_change.count", Unit: "{change}", Instrument: otlp.Counter,
+			Description: "Times that the interface's link came and went; read each 30 s."},
+		Attributes: networkInterface + "; system.network.carrier=up|down",
+		Source:     "/sys/class/net/<ifname>/carrier_up_count, carrier_down_count",
+		When:       networkAsked,
+	},
+	networkQueueLength: {
+		Metric: otlp.Metric{Name: "system.network.interface.queue_length", Unit: "{packet}", Instrument: otlp.Gauge,
+			Description: "Packets that may wait to be sent."},
+		Attributes: networkInterface,
+		Source:     "/sys/class/net/<ifname>/tx_queue_len",
+		When:       networkAsked,
+	},
+	networkInfo: {
+		Metric: otlp.Metric{Name: "system.network.interface.info", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1 for each interface, with what it is; kind is that of virtual ones (bridge, bond, vlan, …). Alternative names are not told yet. It is another series when one of these changes."},
+		Attributes: networkInterface + "; system.network.address; system.network.broadcast; system.network.duplex; system.network.operstate; system.network.ifalias; system.network.altname (not yet); system.network.kind",
+		Source:     "/sys/class/net/<ifname>/address, broadcast, duplex, operstate, ifalias, uevent",
+		When:       networkAsked,
+	},
+	networkNeighbours: {
+		Metric: otlp.Metric{Name: "system.network.arp.entry.count", Unit: "{entry}", Instrument: otlp.UpDown,
+			Description: "Neighbours (IPv4) that the kernel knows on the interface."},
+		Attributes: networkInterface,
+		Source:     "/proc/1/net/arp",
+		When:       networkAsked,
+	},
 	networkSockets: {
 		Metric: otlp.Metric{Name: "system.network.socket.count", Unit: "{socket}", Instrument: otlp.UpDown,
 			Description: "Sockets by state, and reassembly queues under the transport frag. Without network.type: of both IPv4 and IPv6; the transport all has those of every kind."},
@@ -100,6 +176,27 @@ var networkMetrics = []series.Metric{
 		Source: "/proc/sys/net/netfilter/nf_conntrack_max",
 		When:   "connections are tracked",
 	},
+	networkConntrackEvents: {
+		Metric: otlp.Metric{Name: "system.network.conntrack.event.count", Unit: "{event}", Instrument: otlp.Counter,
+			Description: "What happened in the tracking of connections, over all CPUs."},
+		Attributes: "system.network.conntrack.event=found|invalid|ignore|insert|insert_failed|drop|early_drop|search_restart",
+		Source:     "/proc/1/net/stat/nf_conntrack",
+		When:       networkAsked + " and connections are tracked",
+	},
+	networkConnections: {
+		Metric: otlp.Metric{Name: "system.network.connection.count", Unit: "{connection}", Instrument: otlp.UpDown,
+			Description: "TCP connections and listening sockets by state."},
+		Attributes: "network.transport=tcp; network.connection.state=closed|close_wait|closing|established|fin_wait_1|fin_wait_2|last_ack|listen|syn_received|syn_sent|time_wait",
+		Source:     "/proc/1/net/tcp, /proc/1/net/tcp6",
+		When:       "host.network.connections is on",
+	},
+	networkUDPQueues: {
+		Metric: otlp.Metric{Name: "system.network.udp.queue.size", Unit: "By", Instrument: otlp.Gauge,
+			Description: "Bytes that wait in the queues of UDP sockets."},
+		Attributes: "system.network.queue=receive|transmit; network.type=ipv4|ipv6",
+		Source:     "/proc/1/net/udp, /proc/1/net/udp6",
+		When:       "host.network.connections is on",
+	},
 }
 
 // linkRefresh is how often an interface is asked for its state and speed: some drivers take
@@ -117,16 +214,20 @@ type network struct {
 	small      []byte // for reading attributes in /sys
 	members    [4 << 10]byte
 	path       []byte
+	said       []byte // what linkTexts said of an interface
 
 	sockets                 sockets
 	conntrack, conntrackMax kernel.File
+	events                  conntrackEvents
+	arp                     kernel.File
+	connections             connections
 }
 
 // netInterface is what is known of an interface in /proc/net/dev.
 type netInterface struct {
 	skip  bool   // not reported; nothing below is set
 	start uint64 // start time of its counters
-	v     [ndColumns]uint64
+	v     [kernel.NetColumns]uint64
 
 	operstate, speed []byte // paths
 	askedAt          uint64 // when they were read last
@@ -136,6 +237,7 @@ type netInterface struct {
 	bond             bond
 
 	attrs, receive, transmit []byte
+	detail                   linkDetail
 }
 
 func newNetwork(h *Host, cfg *Config) scraper {
@@ -148,6 +250,9 @@ func newNetwork(h *Host, cfg *Config) scraper {
 		conntrack: kernel.NewFile(net + "/stat/nf_conntrack"),
 		// In /proc/sys/net the count is that of the reader's namespace, the maximum is the machine's.
 		conntrackMax: kernel.NewFile(h.proc + "/sys/net/netfilter/nf_conntrack_max"),
+		events:       newConntrackEvents(),
+		arp:          kernel.NewFile(net + "/arp"),
+		connections:  newConnections(net),
 	}
 }
 
@@ -156,16 +261,24 @@ func (s *network) close() {
 	s.sockets.close()
 	s.conntrack.Close()
 	s.conntrackMax.Close()
+	s.arp.Close()
 }
 
 func (s *network) scrape(p *series.Points, now uint64) error {
 	b, err := s.dev.Read()
 	if err == nil {
 		err = s.update(b, p.Start, now)
+		if s.cfg.Detail {
+			err = errors.Join(err, s.neighbours())
+		}
 		s.points(p)
 	}
 	err2 := s.sockets.scrape(p)
-	return errors.Join(err, err2, s.fromConntrack(p))
+	err3 := s.fromConntrack(p)
+	if s.cfg.Connections {
+		err3 = errors.Join(err3, s.connections.scrape(p))
+	}
+	return errors.Join(err, err2, err3)
 }
 
 // update takes in the content of /proc/net/dev. A bad line costs its interface.
@@ -173,18 +286,18 @@ func (s *network) update(b []byte, boot, now uint64) (err error) {
 	s.interfaces.begin()
 	for len(b) > 0 {
 		var l []byte
-		var d netdev
+		var d kernel.NetDev
 		l, b = kernel.Line(b)
-		head, ok := d.parse(l)
+		head, ok := d.Parse(l)
 		if head {
 			continue
 		} else if !ok {
 			err = kernel.Malformed("/proc/net/dev", l)
 			continue
 		}
-		n, fresh := s.interfaces.get(d.name)
+		n, fresh := s.interfaces.get(d.Name)
 		if fresh {
-			s.appear(n, string(d.name))
+			s.appear(n, string(d.Name))
 			// An interface that was not there in the last scrape began to count after it.
 			if n.start = s.prev; s.prev == 0 {
 				n.start = boot
@@ -193,12 +306,13 @@ func (s *network) update(b []byte, boot, now uint64) (err error) {
 		if n.skip {
 			continue
 		}
-		for i, v := range d.v {
+		for i, v := range d.V {
 			if v < n.v[i] { // another interface of that name, or a driver that began anew
 				n.start = s.prev
 			}
 		}
-		n.v = d.v
+		n.v = d.V
+		n.detail.neighbours = 0
 		if now-n.askedAt >= linkRefresh || now < n.askedAt {
 			s.ask(n)
 			n.askedAt = now
@@ -223,6 +337,9 @@ func (s *network) appear(n *netInterface, name string) {
 	n.receive = series.Attributes(ifname, otlp.Attr("network.io.direction", "receive"))
 	n.transmit = series.Attributes(ifname, otlp.Attr("network.io.direction", "transmit"))
 	n.operstate, n.speed = kernel.CString(dir+"/operstate"), kernel.CString(dir+"/speed")
+	if s.cfg.Detail {
+		n.detail = newLinkDetail(dir, name)
+	}
 	if exists(dir + "/bonding/slaves") {
 		n.bond.slaves = kernel.CString(dir + "/bonding/slaves")
 		n.bond.attrs.configured = series.Attributes(ifname, otlp.Attr("system.network.bond.member.state", "configured"))
@@ -284,6 +401,9 @@ func (s *network) ask(n *netInterface) {
 	if mbits, _, ok := kernel.Number(b); errno == 0 && ok && mbits < math.MaxUint32 { // which is -1 on old kernels
 		n.bytesPerSecond = mbits * 125000
 	}
+	if s.cfg.Detail {
+		n.detail.ask(s, n)
+	}
 	if n.bond.slaves != nil {
 		n.bond.ask(s)
 	}
@@ -291,7 +411,10 @@ func (s *network) ask(n *netInterface) {
 
 func (s *network) points(p *series.Points) {
 	boot := p.Start
-	for metric := networkIO; metric <= networkBondMembers; metric++ {
+	for metric := networkIO; metric <= networkNeighbours; metric++ {
+		if metric > networkBondMembers && !s.cfg.Detail {
+			break
+		}
 		for _, n := range s.interfaces.list {
 			if !n.skip {
 				p.Start = n.start
@@ -308,15 +431,19 @@ func (n *netInterface) point(p *series.Points, metric int) {
 		p.Int(metric, n.receive, n.v[receive])
 		p.Int(metric, n.transmit, n.v[transmit])
 	}
+	if metric > networkBondMembers {
+		n.detail.point(p, metric, n)
+		return
+	}
 	switch metric {
 	case networkIO:
-		both(ndReceiveBytes, ndTransmitBytes)
+		both(kernel.NetReceiveBytes, kernel.NetTransmitBytes)
 	case networkPackets:
-		both(ndReceivePackets, ndTransmitPackets)
+		both(kernel.NetReceivePackets, kernel.NetTransmitPackets)
 	case networkDropped:
-		both(ndReceiveDropped, ndTransmitDropped)
+		both(kernel.NetReceiveDropped, kernel.NetTransmitDropped)
 	case networkErrors:
-		both(ndReceiveErrors, ndTransmitErrors)
+		both(kernel.NetReceiveErrors, kernel.NetTransmitErrors)
 	case networkUp:
 		if n.hasState {
 			p.Int(metric, n.attrs, n.up)
@@ -338,6 +465,7 @@ func (s *network) fromConntrack(p *series.Points) error {
 	if err != nil || b == nil {
 		return err
 	}
+	rows := b
 	entries, err := parseConntrack(b)
 	if err != nil {
 		return err
@@ -352,5 +480,8 @@ func (s *network) fromConntrack(p *series.Points) error {
 		return kernel.Malformed("/proc/sys/net/netfilter/nf_conntrack_max", b)
 	}
 	p.Int(networkConntrackMax, nil, limit)
+	if s.cfg.Detail {
+		return s.events.points(p, rows)
+	}
 	return nil
 }

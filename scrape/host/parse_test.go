@@ -258,8 +258,8 @@ func FuzzNetDev(f *testing.F) {
 		for len(b) > 0 {
 			var l []byte
 			l, b = kernel.Line(b)
-			var d netdev
-			head, ok := d.parse(l)
+			var d kernel.NetDev
+			head, ok := d.Parse(l)
 			name, rest, colon := strings.Cut(string(l), ":")
 			if head == colon && colon || head && ok {
 				t.Fatalf("parse(%q): head %v, ok %v", l, head, ok)
@@ -268,10 +268,10 @@ func FuzzNetDev(f *testing.F) {
 				continue
 			}
 			w := words(rest)
-			if len(words(name)) != 1 || words(name)[0] != string(d.name) {
-				t.Errorf("parse(%q): name %q", l, d.name)
+			if len(words(name)) != 1 || words(name)[0] != string(d.Name) {
+				t.Errorf("parse(%q): name %q", l, d.Name)
 			}
-			for i, v := range d.v {
+			for i, v := range d.V {
 				if want, ok := uintWord(w[i]); !ok || v != want {
 					t.Errorf("parse(%q): column %d = %d", l, i, v)
 				}
@@ -306,12 +306,12 @@ func FuzzSockstat(f *testing.F) {
 	seed(f, "proc/1/net/sockstat")
 	seed(f, "proc/1/net/sockstat6")
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var s sockstat
-		if err := parseSockstat(&s, b); err != nil {
+		var s kernel.Sockstat
+		if err := s.Parse(b); err != nil {
 			return
 		}
-		for i, key := range map[int][2]string{skSockets: {"sockets", "used"}, skTCPInuse: {"TCP", "inuse"}, skTCPTimeWait: {"TCP", "tw"},
-			skTCPPages: {"TCP", "mem"}, skUDPPages: {"UDP", "mem"}, skFragBytes: {"FRAG", "memory"}} {
+		for i, key := range map[int][2]string{kernel.SockAll: {"sockets", "used"}, kernel.SockTCPInuse: {"TCP", "inuse"}, kernel.SockTCPTimeWait: {"TCP", "tw"},
+			kernel.SockTCPPages: {"TCP", "mem"}, kernel.SockUDPPages: {"UDP", "mem"}, kernel.SockFragBytes: {"FRAG", "memory"}} {
 			want, has := uint64(0), false
 			for l := range strings.SplitSeq(string(b), "\n") {
 				w := words(l)
@@ -324,8 +324,8 @@ func FuzzSockstat(f *testing.F) {
 					}
 				}
 			}
-			if s.has[i] != has || has && s.v[i] != want {
-				t.Errorf("%s %s of %q = %d, %v, want %d, %v", key[0], key[1], b, s.v[i], s.has[i], want, has)
+			if s.Has[i] != has || has && s.V[i] != want {
+				t.Errorf("%s %s of %q = %d, %v, want %d, %v", key[0], key[1], b, s.V[i], s.Has[i], want, has)
 			}
 		}
 	})

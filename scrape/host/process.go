@@ -29,6 +29,11 @@ const (
 	procMemoryUtilization
 	procFaults
 	procUptime
+	procFDs
+	procFDLimit
+	procSwitches
+	procSignals
+	procPSS // with pss
 )
 
 const procAsked = "host.process.detail is on"
@@ -95,6 +100,37 @@ var processMetrics = []series.Metric{
 		Source: "/proc/<pid>/stat field 22",
 		When:   procAsked,
 	},
+	procFDs: {
+		Metric: otlp.Metric{Name: "process.unix.file_descriptor.count", Unit: "{file_descriptor}", Instrument: otlp.UpDown,
+			Description: "Files that the process has open."},
+		Source: "size of /proc/<pid>/fd (Linux 6.2), else its entries",
+		When:   procAsked + " and the agent may read it (CAP_SYS_PTRACE for processes of others)",
+	},
+	procFDLimit: {
+		Metric: otlp.Metric{Name: "process.unix.file_descriptor.limit", Unit: "{file_descriptor}", Instrument: otlp.UpDown,
+			Description: "Files that the process may have open."},
+		Source: "/proc/<pid>/limits Max open files, soft",
+		When:   procAsked + " and there is a limit",
+	},
+	procSwitches: {
+		Metric: otlp.Metric{Name: "process.context_switches", Unit: "{context_switch}", Instrument: otlp.Counter,
+			Description: "Times that the process's main thread gave up its CPU, or was made to."},
+		Attributes: "process.context_switch.type=voluntary|involuntary",
+		Source:     "/proc/<pid>/status voluntary_ctxt_switches, nonvoluntary_ctxt_switches",
+		When:       procAsked,
+	},
+	procSignals: {
+		Metric: otlp.Metric{Name: "process.signals_pending", Unit: "{signal}", Instrument: otlp.UpDown,
+			Description: "Signals that wait for the process or for its main thread."},
+		Source: "/proc/<pid>/status SigPnd, ShdPnd",
+		When:   procAsked,
+	},
+	procPSS: {
+		Metric: otlp.Metric{Name: "process.memory.linux.pss", Unit: "By", Instrument: otlp.UpDown,
+			Description: "Memory of the process that is resident, with its share of pages that others have, too."},
+		Source: "/proc/<pid>/smaps_rollup Pss",
+		When:   "host.process.pss is on and the agent may read it (CAP_SYS_PTRACE for processes of others)",
+	},
 }
 
 // process is the scraper of single processes: those that use most of the CPUs or of the memory,
@@ -119,6 +155,7 @@ type process struct {
 	buf     []byte
 	page    uint64
 	warned  bool // that counts of I/O are hidden
+	more    procDetail
 
 	user, system, ioWait, read, write, major, minor []byte
 }
@@ -147,6 +184,7 @@ func newProcess(h *Host, cfg *Config) scraper {
 	return &process{
 		h: h, cfg: cfg.Process, dir: newDirectory(h.proc), meminfo: kernel.NewFile(h.proc + "/meminfo"),
 		procs: map[uint64]*proc{}, buf: make([]byte, 2<<10), page: uint64(os.Getpagesize()),
+		more: newProcDetail(h.proc),
 		user: modes[0], system: modes[1], ioWait: modes[2], read: directions[0], write: directions[1], major: faults[0], minor: faults[1],
 	}
 }
@@ -231,7 +269,7 @@ func (s *process) list(boot, now uint64) error {
 		if q == nil || q.start != st.start {
 			q = &proc{pid: pid, start: st.start}
 			comm := string(st.comm)
-			q.excluded = !selected(s.cfg.Include, s.cfg.Exclude, comm)
+			q.excluded = !selected(s.cfg.Include, s.cfg.Exclude, comm) || s.elsewhere(pid)
 			s.procs[pid] = q
 		} else {
 			q.before = q.now
@@ -250,6 +288,15 @@ func (s *process) list(boot, now uint64) error {
 		}
 	}
 	return nil
+}
+
+// elsewhere tells whether a process is in a cgroup that is not wanted.
+func (s *process) elsewhere(pid uint64) bool {
+	if len(s.cfg.Cgroups)+len(s.cfg.ExcludeCgroups) == 0 {
+		return false
+	}
+	cgroup := processCgroup(s.h.proc + "/" + strconv.FormatUint(pid, 10) + "/cgroup")
+	return len(s.cfg.Cgroups) > 0 && !underAny(s.cfg.Cgroups, cgroup) || underAny(s.cfg.ExcludeCgroups, cgroup)
 }
 
 // choose says who is reported: the first by CPU time and the first by memory, and who was so
@@ -307,9 +354,19 @@ func (s *process) points(q *proc, p *series.Points, boot, now uint64) {
 		p.Int(procIO, s.write, q.io.writeBytes)
 	}
 	p.Int(procThreads, nil, st.threads)
-	if !s.cfg.Detail {
-		return
+	if s.cfg.Detail {
+		s.detail(q, p, boot, now)
 	}
+	if s.cfg.PSS {
+		if pss, ok := s.more.pss(s.file(q.pid, "/smaps_rollup")); ok {
+			p.Int(procPSS, nil, pss)
+		}
+	}
+}
+
+// detail adds what is off by default.
+func (s *process) detail(q *proc, p *series.Points, boot, now uint64) {
+	st := &q.now
 	if q.io.ok {
 		p.Int(procOperations, s.read, q.io.reads)
 		p.Int(procOperations, s.write, q.io.writes)
@@ -325,6 +382,7 @@ func (s *process) points(q *proc, p *series.Points, boot, now uint64) {
 	p.Int(procFaults, s.major, st.major)
 	p.Int(procFaults, s.minor, st.minor)
 	p.Float(procUptime, nil, math.Max(0, float64(now)-float64(boot))/1e9-float64(q.start)/userHZ)
+	s.more.points(s, q, p)
 }
 
 // pidIO is /proc/<pid>/io.

@@ -14,6 +14,7 @@ const (
 	processRunnable
 	processBlocked
 	threadCount
+	processCount
 )
 
 var processesMetrics = []series.Metric{
@@ -42,25 +43,40 @@ var processesMetrics = []series.Metric{
 			Description: "Processes and threads that exist."},
 		Source: "/proc/loadavg",
 	},
+	processCount: {
+		Metric: otlp.Metric{Name: "system.process.count", Unit: "{process}", Instrument: otlp.UpDown,
+			Description: "Processes by state, without their further threads: stopped also those that are traced, defunct those whose end nobody has taken notice of."},
+		Attributes: "process.state=running|sleeping|stopped|defunct|disk_sleep|idle",
+		Source:     "/proc/<pid>/stat field 3 of every process",
+		When:       "host.processes.detail is on: it takes three system calls a process",
+	},
 }
 
 // processes is the scraper of totals over all processes.
 type processes struct {
 	h                  *Host
 	pidMax, threadsMax kernel.File
+	states             *processStates // nil: not wanted
 }
 
-func newProcesses(h *Host, _ *Config) scraper {
-	return &processes{
+func newProcesses(h *Host, cfg *Config) scraper {
+	s := &processes{
 		h:          h,
 		pidMax:     kernel.NewFile(h.proc + "/sys/kernel/pid_max"),
 		threadsMax: kernel.NewFile(h.proc + "/sys/kernel/threads-max"),
 	}
+	if cfg.Processes.Detail {
+		s.states = newProcessStates(h)
+	}
+	return s
 }
 
 func (s *processes) close() {
 	s.pidMax.Close()
 	s.threadsMax.Close()
+	if s.states != nil {
+		s.states.dir.close()
+	}
 }
 
 func (s *processes) scrape(p *series.Points, now uint64) error {
@@ -79,7 +95,11 @@ func (s *processes) scrape(p *series.Points, now uint64) error {
 	if err == nil && st.has&hasBlocked != 0 {
 		p.Int(processBlocked, nil, st.blocked)
 	}
-	return errors.Join(err, err2, err3, s.fromLoadavg(p, now))
+	err = errors.Join(err, err2, err3, s.fromLoadavg(p, now))
+	if s.states != nil {
+		err = errors.Join(err, s.states.scrape(p))
+	}
+	return err
 }
 
 func (s *processes) fromStat(now uint64) (statCounters, error) {

@@ -13,7 +13,7 @@ import (
 type sockets struct {
 	v4, v6 struct {
 		kernel.File
-		sockstat
+		kernel.Sockstat
 	}
 	points []socketPoint
 }
@@ -37,18 +37,18 @@ func newSockets(net string) sockets {
 		families         bool // counted by address family
 		unit             uint64
 	}{
-		{networkSockets, skSockets, "all", "inuse", false, 1},
-		{networkSockets, skTCPInuse, "tcp", "inuse", true, 1},
-		{networkSockets, skTCPOrphan, "tcp", "orphan", false, 1},
-		{networkSockets, skTCPTimeWait, "tcp", "time_wait", false, 1},
-		{networkSockets, skTCPAlloc, "tcp", "alloc", false, 1},
-		{networkSockets, skUDPInuse, "udp", "inuse", true, 1},
-		{networkSockets, skUDPLiteInuse, "udplite", "inuse", true, 1},
-		{networkSockets, skRawInuse, "raw", "inuse", true, 1},
-		{networkSockets, skFragInuse, "frag", "inuse", true, 1},
-		{networkSocketMemory, skTCPPages, "tcp", "", false, page},
-		{networkSocketMemory, skUDPPages, "udp", "", false, page},
-		{networkSocketMemory, skFragBytes, "frag", "", true, 1},
+		{networkSockets, kernel.SockAll, "all", "inuse", false, 1},
+		{networkSockets, kernel.SockTCPInuse, "tcp", "inuse", true, 1},
+		{networkSockets, kernel.SockTCPOrphan, "tcp", "orphan", false, 1},
+		{networkSockets, kernel.SockTCPTimeWait, "tcp", "time_wait", false, 1},
+		{networkSockets, kernel.SockTCPAlloc, "tcp", "alloc", false, 1},
+		{networkSockets, kernel.SockUDPInuse, "udp", "inuse", true, 1},
+		{networkSockets, kernel.SockUDPLiteInuse, "udplite", "inuse", true, 1},
+		{networkSockets, kernel.SockRawInuse, "raw", "inuse", true, 1},
+		{networkSockets, kernel.SockFragInuse, "frag", "inuse", true, 1},
+		{networkSocketMemory, kernel.SockTCPPages, "tcp", "", false, page},
+		{networkSocketMemory, kernel.SockUDPPages, "udp", "", false, page},
+		{networkSocketMemory, kernel.SockFragBytes, "frag", "", true, 1},
 	} {
 		for _, v6 := range []bool{false, true} {
 			kvs := []otlp.KeyValue{otlp.Attr("network.transport", t.transport)}
@@ -77,20 +77,20 @@ func (s *sockets) close() {
 func (s *sockets) scrape(p *series.Points) error {
 	b, err := s.v4.Read()
 	if err == nil {
-		err = parseSockstat(&s.v4.sockstat, b)
+		err = s.v4.Parse(b)
 	}
 	b, err6 := s.v6.ReadIfThere() // absent where IPv6 is off
 	if err6 == nil {
-		err6 = parseSockstat(&s.v6.sockstat, b)
+		err6 = s.v6.Parse(b)
 	}
 	for i := range s.points {
 		q := &s.points[i]
-		from, bad := &s.v4.sockstat, err != nil
+		from, bad := &s.v4.Sockstat, err != nil
 		if q.v6 {
-			from, bad = &s.v6.sockstat, err6 != nil
+			from, bad = &s.v6.Sockstat, err6 != nil
 		}
-		if !bad && from.has[q.field] {
-			p.Int(q.metric, q.attrs, from.v[q.field]*q.unit)
+		if !bad && from.Has[q.field] {
+			p.Int(q.metric, q.attrs, from.V[q.field]*q.unit)
 		}
 	}
 	return errors.Join(err, err6)

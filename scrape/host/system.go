@@ -17,6 +17,10 @@ const (
 	systemBootTime
 	systemEntropy
 	systemEntropyPool
+	systemOS
+	systemDMI
+	systemSELinux
+	systemWatchdog
 )
 
 const systemAsked = "host.system.detail is on"
@@ -62,6 +66,34 @@ var systemMetrics = []series.Metric{
 		Source: "/proc/sys/kernel/random/poolsize",
 		When:   systemAsked,
 	},
+	systemOS: {
+		Metric: otlp.Metric{Name: "system.os.info", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1, with what the operating system is; the resource says the same."},
+		Attributes: "os.type; os.name; os.version; os.description; host.arch; system.kernel.release",
+		Source:     "uname(2), /etc/os-release, once",
+		When:       systemAsked,
+	},
+	systemDMI: {
+		Metric: otlp.Metric{Name: "system.dmi.info", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1, with what the firmware says of the machine; only root may see its serial number."},
+		Attributes: "hw.vendor; hw.model; hw.serial_number; hw.bios_version",
+		Source:     "/sys/class/dmi/id, once",
+		When:       systemAsked + ", and there is such firmware",
+	},
+	systemSELinux: {
+		Metric: otlp.Metric{Name: "system.selinux.state", Unit: "1", Instrument: otlp.UpDown,
+			Description: "1 for the mode of SELinux that is configured, and for the one that holds; 0 for others."},
+		Attributes: "system.selinux.mode=disabled|permissive|enforcing; system.selinux.scope=config|current",
+		Source:     "/etc/selinux/config, /sys/fs/selinux/enforce",
+		When:       systemAsked + ", and SELinux is there",
+	},
+	systemWatchdog: {
+		Metric: otlp.Metric{Name: "system.watchdog.state", Unit: "1", Instrument: otlp.Gauge,
+			Description: "State and settings of a watchdog; times in seconds."},
+		Attributes: "system.watchdog.name=<device>; system.watchdog.field=bootstatus|fw_version|nowayout|pretimeout|timeleft|timeout|access_cs0",
+		Source:     "/sys/class/watchdog",
+		When:       systemAsked + ", and there is a watchdog",
+	},
 }
 
 // system is the scraper of what concerns the machine as a whole.
@@ -69,10 +101,12 @@ type system struct {
 	uptime, fileNR, hungTasks kernel.File
 	detail                    bool
 	entropy, pool             kernel.File
+	info                      *sysinfo
 }
 
 func newSystem(h *Host, cfg *Config) scraper {
 	return &system{
+		info:      newSysinfo(h),
 		detail:    cfg.System.Detail,
 		entropy:   kernel.NewFile(h.proc + "/sys/kernel/random/entropy_avail"),
 		pool:      kernel.NewFile(h.proc + "/sys/kernel/random/poolsize"),
@@ -88,9 +122,10 @@ func (s *system) close() {
 	s.hungTasks.Close()
 	s.entropy.Close()
 	s.pool.Close()
+	s.info.watchdog.close()
 }
 
-func (s *system) scrape(p *series.Points, _ uint64) error {
+func (s *system) scrape(p *series.Points, now uint64) error {
 	b, err := s.uptime.Read()
 	if err == nil {
 		if up, _, ok := kernel.Decimal(b); ok {
@@ -121,11 +156,11 @@ func (s *system) scrape(p *series.Points, _ uint64) error {
 			err3 = kernel.Malformed("/proc/sys/kernel/hung_task_detect_count", b)
 		}
 	}
-	return errors.Join(err, err2, err3, s.details(p))
+	return errors.Join(err, err2, err3, s.details(p, now))
 }
 
 // details adds what is off by default.
-func (s *system) details(p *series.Points) error {
+func (s *system) details(p *series.Points, now uint64) error {
 	if !s.detail {
 		return nil
 	}
@@ -140,5 +175,5 @@ func (s *system) details(p *series.Points) error {
 	if err2 == nil {
 		p.Int(systemEntropyPool, nil, size)
 	}
-	return errors.Join(err, err2)
+	return errors.Join(err, err2, s.info.scrape(p, now))
 }

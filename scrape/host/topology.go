@@ -36,6 +36,7 @@ type topology struct {
 	cpus           []logicalCPU
 	cores, sockets uint64
 	hasCores       bool
+	models         [][]byte // attributes of system.cpu.info
 }
 
 // logicalCPU is a directory cpuN.
@@ -118,6 +119,7 @@ func (s *topology) discover() {
 			cores[[2]string{socket, core}], sockets[socket] = true, true
 		}
 	}
+	s.models = cpuModels(s.cpuinfo.Path)
 	s.cores, s.sockets, s.hasCores = uint64(len(cores)), uint64(len(sockets)), len(cores) > 0
 }
 
@@ -152,6 +154,32 @@ func (s *topology) ranges(f *kernel.File, of func(*logicalCPU) *bool) error {
 	return nil
 }
 
+// cpuModels are the attributes of each kind of CPU in /proc/cpuinfo; most machines have one.
+func cpuModels(path string) (all [][]byte) {
+	b, _ := os.ReadFile(path) // which need not be there
+	seen := map[string]bool{}
+	for block := range strings.SplitSeq(string(b), "\n\n") {
+		var kvs []otlp.KeyValue
+		for l := range strings.Lines(block) {
+			key, value, _ := strings.Cut(l, ":")
+			if name := cpuModelAttributes[strings.TrimSpace(key)]; name != "" {
+				kvs = append(kvs, otlp.Attr(name, strings.TrimSpace(value)))
+			}
+		}
+		if attrs := series.Attributes(kvs...); len(kvs) > 0 && !seen[string(attrs)] {
+			seen[string(attrs)] = true
+			all = append(all, attrs)
+		}
+	}
+	return all
+}
+
+var cpuModelAttributes = map[string]string{
+	"vendor_id": "host.cpu.vendor.id", "cpu family": "host.cpu.family", "model": "host.cpu.model.id", "model name": "host.cpu.model.name",
+	"stepping": "host.cpu.stepping", "microcode": "cpu.microcode",
+	"CPU implementer": "host.cpu.vendor.id", "CPU architecture": "host.cpu.family", "CPU part": "host.cpu.model.id", "CPU revision": "host.cpu.stepping", // arm64
+}
+
 func (s *topology) counts(p *series.Points) {
 	if s.hasCores {
 		p.Int(cpuPhysicalCount, nil, s.cores)
@@ -168,6 +196,9 @@ func (s *topology) counts(p *series.Points) {
 		if s.cpus[i].isolated {
 			p.Int(cpuIsolated, s.cpus[i].attrs, 1)
 		}
+	}
+	for _, attrs := range s.models {
+		p.Int(cpuInfo, attrs, 1)
 	}
 }
 

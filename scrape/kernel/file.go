@@ -81,6 +81,9 @@ func (f *File) try() (b []byte, op string, errno unix.Errno) {
 // grows if need be.
 func Pread(fd int, buf *[]byte) ([]byte, unix.Errno) { return readAll(fd, buf, true) }
 
+// PreadList is Pread of a file whose content is a list, which the kernel may give in pieces.
+func PreadList(fd int, buf *[]byte) ([]byte, unix.Errno) { return readAll(fd, buf, false) }
+
 // readAll reads a file to its end. A read shorter than the buffer does not prove the end
 // (seq_file stops at a page), unless the content is one piece; only an empty one does.
 func readAll(fd int, buf *[]byte, piece bool) ([]byte, unix.Errno) {
@@ -138,10 +141,17 @@ func ReadSmall(path, buf []byte) ([]byte, unix.Errno) {
 }
 
 // Open is open(2), to read, of a path that ends in NUL; unix.Open would copy it.
-func Open(path []byte) (int, unix.Errno) {
-	at := unix.AT_FDCWD
+func Open(path []byte) (int, unix.Errno) { return OpenAt(unix.AT_FDCWD, path) }
+
+// OpenAt is Open of a path below an open directory.
+func OpenAt(dir int, path []byte) (int, unix.Errno) { return open(dir, path, unix.O_RDONLY) }
+
+// OpenPath is Open to ask for what a path is, not to read it: it waits for nobody.
+func OpenPath(path []byte) (int, unix.Errno) { return open(unix.AT_FDCWD, path, unix.O_PATH) }
+
+func open(dir int, path []byte, flags uintptr) (int, unix.Errno) {
 	for {
-		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(at), uintptr(unsafe.Pointer(unsafe.SliceData(path))), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(unsafe.SliceData(path))), flags|unix.O_CLOEXEC, 0, 0, 0)
 		if errno == 0 {
 			return int(fd), 0
 		}

@@ -30,9 +30,10 @@ type Config struct {
 	Pods               Figures       `yaml:"pods" doc:"k8s.pod.*"`
 	Containers         Figures       `yaml:"containers" doc:"container.* and k8s.container.*"`
 	Volumes            string        `yaml:"volumes" enum:"pvc,all,none" doc:"whose k8s.pod.volume.* are sent; pvc: volumes with a claim, and emptyDir; all: also those of secrets, configuration, …"`
-	Utilization        bool          `yaml:"utilization" doc:"also what pods and containers use by their limits and requests"`
+	Utilization        bool          `yaml:"utilization" doc:"also what pods and containers use by their limits and requests, and by what the node has"`
 
-	Names string `yaml:"-"` // scrape.names
+	RootPath string `yaml:"-"` // scrape.root_path, whose /proc tells what the node has
+	Names    string `yaml:"-"` // scrape.names
 }
 
 // Figures is a group of metrics of the kubelet's statistics.

@@ -71,7 +71,11 @@ type Stats struct {
 	unnamed    int // containers that were sent without their id in this poll
 	said       bool
 
-	attrs struct{ major, minor, some, full, logs []byte }
+	attrs struct {
+		major, minor, some, full, logs []byte
+		windows                        [][]byte
+	}
+	capacity capacity
 
 	failures     *prometheus.CounterVec // reason
 	leftGauge    atomic.Int64
@@ -97,6 +101,12 @@ func NewStats(cfg Config, client *Client, table *Pods, nodeName, version string,
 	s.attrs.major, s.attrs.minor = one("system.paging.fault.type", "major"), one("system.paging.fault.type", "minor")
 	s.attrs.some, s.attrs.full = one("psi.type", "some"), one("psi.type", "full")
 	s.attrs.logs = one("k8s.container.ephemeral_storage.fs_type", "logs")
+	for _, kind := range []string{"some", "full"} {
+		for _, window := range []string{"10s", "60s", "300s"} {
+			s.attrs.windows = append(s.attrs.windows, series.Attributes(otlp.Attr("psi.type", kind), otlp.Attr("psi.window", window)))
+		}
+	}
+	s.capacity = newCapacity(cfg.RootPath)
 	return s, s.register(reg)
 }
 
@@ -149,6 +159,9 @@ func (s *Stats) Scrape(ctx context.Context, _ int, at time.Time, hand func(*otlp
 func (s *Stats) begin(at time.Time) {
 	s.polls++
 	s.now, s.left, s.unnamed, s.waiting = uint64(at.UnixNano()), 0, 0, false
+	if s.cfg.Utilization {
+		s.capacity.read()
+	}
 }
 
 // finish sends what a good poll has brought.
@@ -185,6 +198,7 @@ func (s *Stats) Close() error {
 	}
 	s.sweep()
 	s.polls, s.failed, s.warm, s.again = 0, nil, false, false
+	s.capacity.close()
 	s.client.closeIdle()
 	return nil
 }

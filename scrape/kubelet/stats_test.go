@@ -169,7 +169,8 @@ func TestStatsMissingFields(t *testing.T) {
 	want := []string{
 		"container.memory.usage{} 6 @12:00:50", "container.uptime{} 59d @12:01:00",
 		"k8s.container.ephemeral_storage.usage{k8s.container.ephemeral_storage.fs_type=logs} 0 @12:00:50",
-		"k8s.container.memory.limit.utilization{} 5.7220458984375e-06d @12:00:50", "k8s.container.memory.request.utilization{} 1.1444091796875e-05d @12:00:50",
+		"k8s.container.memory.limit.utilization{} 5.7220458984375e-06d @12:00:50", "k8s.container.memory.node.utilization{} 7.194219208895263e-10d @12:00:50",
+		"k8s.container.memory.request.utilization{} 1.1444091796875e-05d @12:00:50",
 		"k8s.node.filesystem.capacity{} 7 @12:00:50", "k8s.node.memory.working_set{} 5 @12:00:50", "k8s.pod.uptime{} 60d @12:01:00",
 	}
 	if !slices.Equal(got, want) {

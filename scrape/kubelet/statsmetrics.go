@@ -286,6 +286,8 @@ const (
 	podCPUPressure
 	podMemoryPressure
 	podIOPressure
+	podCPUOfNode
+	podMemoryOfNode
 	podCPULimit
 	podCPURequest
 	podMemoryLimit
@@ -410,6 +412,18 @@ var podMetrics = []series.Metric{
 		Source:     "/stats/summary pods[].io.psi.some.total, full.total",
 		When:       "the kernel has PSI, and the unit of the total is known",
 	},
+	podCPUOfNode: {
+		Metric: otlp.Metric{Name: "k8s.pod.cpu.node.utilization", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "CPU that the pod uses, by what the node has."},
+		Source: "k8s.pod.cpu.usage / online CPUs in /proc/stat",
+		When:   "scrape.kubelet.utilization is on",
+	},
+	podMemoryOfNode: {
+		Metric: otlp.Metric{Name: "k8s.pod.memory.node.utilization", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Memory that the pod uses, by what the node has."},
+		Source: "k8s.pod.memory.usage / MemTotal in /proc/meminfo",
+		When:   "scrape.kubelet.utilization is on",
+	},
 	podCPULimit: {
 		Metric: otlp.Metric{Name: "k8s.pod.cpu.limit.utilization", Unit: "1", Instrument: otlp.Gauge, Double: true,
 			Description: "CPU that the pod uses, by its limit."},
@@ -509,6 +523,11 @@ const (
 	containerCPUPressure
 	containerMemoryPressure
 	containerIOPressure
+	containerCPUAverage
+	containerMemoryAverage
+	containerIOAverage
+	containerCPUOfNode
+	containerMemoryOfNode
 	containerCPULimit
 	containerCPURequest
 	containerMemoryLimit
@@ -617,6 +636,39 @@ var containerMetrics = append([]series.Metric{
 		Attributes: "psi.type=some|full",
 		Source:     "/stats/summary pods[].containers[].io.psi.some.total, full.total",
 		When:       "the kernel has PSI, and the unit of the total is known",
+	},
+	containerCPUAverage: {
+		Metric: otlp.Metric{Name: "container.cpu.pressure.avg", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Share of time in which some, or all, processes of the container waited for a CPU, 0 to 1, as the kernel averages it."},
+		Attributes: "psi.type=some|full; psi.window=10s|60s|300s",
+		Source:     "/stats/summary pods[].containers[].cpu.psi.some, full: avg10, avg60, avg300",
+		When:       "containers.detail is on, and the kernel has PSI",
+	},
+	containerMemoryAverage: {
+		Metric: otlp.Metric{Name: "container.memory.pressure.avg", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Share of time in which some, or all, processes of the container waited for memory, 0 to 1, as the kernel averages it."},
+		Attributes: "psi.type=some|full; psi.window=10s|60s|300s",
+		Source:     "/stats/summary pods[].containers[].memory.psi.some, full: avg10, avg60, avg300",
+		When:       "containers.detail is on, and the kernel has PSI",
+	},
+	containerIOAverage: {
+		Metric: otlp.Metric{Name: "container.io.pressure.avg", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Share of time in which some, or all, processes of the container waited for a disk, 0 to 1, as the kernel averages it."},
+		Attributes: "psi.type=some|full; psi.window=10s|60s|300s",
+		Source:     "/stats/summary pods[].containers[].io.psi.some, full: avg10, avg60, avg300",
+		When:       "containers.detail is on, and the kernel has PSI",
+	},
+	containerCPUOfNode: {
+		Metric: otlp.Metric{Name: "k8s.container.cpu.node.utilization", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "CPU that the container uses, by what the node has."},
+		Source: "container.cpu.usage / online CPUs in /proc/stat",
+		When:   "scrape.kubelet.utilization is on",
+	},
+	containerMemoryOfNode: {
+		Metric: otlp.Metric{Name: "k8s.container.memory.node.utilization", Unit: "1", Instrument: otlp.Gauge, Double: true,
+			Description: "Memory that the container uses, by what the node has."},
+		Source: "container.memory.usage / MemTotal in /proc/meminfo",
+		When:   "scrape.kubelet.utilization is on",
 	},
 	containerCPULimit: {
 		Metric: otlp.Metric{Name: "k8s.container.cpu.limit.utilization", Unit: "1", Instrument: otlp.Gauge, Double: true,

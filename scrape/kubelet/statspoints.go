@@ -124,6 +124,34 @@ func (s *Stats) pressure(w writer, cpu int, send bool) {
 	}
 }
 
+// psiWindows are the figures of averages, in the order of Stats.attrs.windows.
+var psiWindows = [...]int{psiSomeAvg10, psiSomeAvg60, psiSomeAvg300, psiFullAvg10, psiFullAvg60, psiFullAvg300}
+
+// averages makes the points of averages of pressure, which the kubelet has in percent.
+func (s *Stats) averages(w writer, cpu int) {
+	if !s.psi {
+		return
+	}
+	for i, at := range [...]int{cpuAt, memoryAt, ioAt} {
+		t, ok := w.time(at)
+		for j, avg := range psiWindows {
+			if f := psiFirst + i*psiFigures + avg; ok && w.v.tells(f) {
+				w.float(cpu+i, s.attrs.windows[j], t, math.Float64frombits(w.v.v[f])/100)
+			}
+		}
+	}
+}
+
+// ofTheNode makes the two points of use by what the node has.
+func (s *Stats) ofTheNode(w writer, cpu, memory int) {
+	if t, ok := w.time(cpuAt); ok && w.e.next.rated && t == w.e.next.cpuAt && s.capacity.cpus > 0 {
+		w.float(cpu, nil, t, w.e.next.cpus/s.capacity.cpus)
+	}
+	if t, ok := w.time(memoryAt); ok && w.v.tells(memoryUsage) && w.memory() && s.capacity.memory > 0 {
+		w.float(memory, nil, t, float64(w.v.v[memoryUsage])/s.capacity.memory)
+	}
+}
+
 // utilization makes the four points of use by limit and request, limit of the CPU being the first.
 func (w writer) utilization(first int, d demand) {
 	by := func(metric int, t uint64, used, of float64) {
@@ -351,6 +379,7 @@ func (s *Stats) writePod(p *podEntity, v *sample) {
 	}
 	s.pressure(w, podCPUPressure, true)
 	if s.cfg.Utilization {
+		s.ofTheNode(w, podCPUOfNode, podMemoryOfNode)
 		w.utilization(podCPULimit, p.demand)
 	}
 }
@@ -418,7 +447,11 @@ func (s *Stats) takeContainer(p *podEntity, v *sample) {
 		w.uptime(containerUptime, s.now)
 	}
 	s.pressure(w, containerCPUPressure, true)
+	if d {
+		s.averages(w, containerCPUAverage)
+	}
 	if s.cfg.Utilization {
+		s.ofTheNode(w, containerCPUOfNode, containerMemoryOfNode)
 		w.utilization(containerCPULimit, c.demand)
 	}
 	if t, ok := w.time(cpuAt); ok && c.points.View != nil && v.tells(began) {

@@ -200,5 +200,6 @@ func everything() Config {
 	cfg := Defaults()
 	cfg.Node.Detail, cfg.Pods.Detail, cfg.Containers.Detail = true, true, true
 	cfg.Volumes, cfg.Utilization = "all", true
+	cfg.RootPath = "testdata/root"
 	return cfg
 }

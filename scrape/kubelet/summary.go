@@ -70,7 +70,11 @@ const (
 	psiSome      = iota // total
 	psiSomeAvg10        // bits of a float64, in percent
 	psiSomeAvg60
+	psiSomeAvg300
 	psiFull
+	psiFullAvg10
+	psiFullAvg60
+	psiFullAvg300
 	psiFigures
 )
 
@@ -85,22 +89,22 @@ const (
 
 // sample is what a part of a summary (node, pod, container, volume, interface) tells.
 type sample struct {
-	has  uint64 // by figure
+	has  [(figures + 63) / 64]uint64 // by figure
 	v    [figures]uint64
 	text [textKinds][]byte // good until the next pod
 }
 
 func (s *sample) clear() {
-	s.has = 0
+	clear(s.has[:])
 	s.text = [textKinds][]byte{}
 }
 
 func (s *sample) set(f int, v uint64) {
-	s.has |= 1 << f
+	s.has[f/64] |= 1 << (f % 64)
 	s.v[f] = v
 }
 
-func (s *sample) tells(f int) bool { return s.has&(1<<f) != 0 }
+func (s *sample) tells(f int) bool { return s.has[f/64]&(1<<(f%64)) != 0 }
 
 // figure is 0 where the sample does not tell it.
 func (s *sample) figure(f int) uint64 {
@@ -130,13 +134,15 @@ func psiShape(resource int) shape {
 	return shape{
 		{key: `"full"`, kind: object, sub: shape{
 			{key: `"total"`, kind: number, slot: at + psiFull},
-			{key: `"avg10"`}, {key: `"avg60"`}, {key: `"avg300"`},
+			{key: `"avg10"`, kind: decimal, slot: at + psiFullAvg10},
+			{key: `"avg60"`, kind: decimal, slot: at + psiFullAvg60},
+			{key: `"avg300"`, kind: decimal, slot: at + psiFullAvg300},
 		}},
 		{key: `"some"`, kind: object, sub: shape{
 			{key: `"total"`, kind: number, slot: at + psiSome},
 			{key: `"avg10"`, kind: decimal, slot: at + psiSomeAvg10},
 			{key: `"avg60"`, kind: decimal, slot: at + psiSomeAvg60},
-			{key: `"avg300"`},
+			{key: `"avg300"`, kind: decimal, slot: at + psiSomeAvg300},
 		}},
 	}
 }

@@ -49,6 +49,9 @@ func (p *Points) Int(metric int, attrs []byte, v uint64) {
 	p.add(metric, attrs, min(v, math.MaxInt64)) // OTLP has no uint64
 }
 
+// Signed is Int of a value that may be negative.
+func (p *Points) Signed(metric int, attrs []byte, v int64) { p.add(metric, attrs, uint64(v)) }
+
 // Float adds a point of a double metric.
 func (p *Points) Float(metric int, attrs []byte, v float64) {
 	p.add(metric, attrs, math.Float64bits(v))

@@ -1,56 +1,53 @@
-package host
+package kernel
 
-import (
-	"bytes"
-
-	"stint/scrape/kernel"
-)
+import "bytes"
 
 // What is taken from /proc/net/sockstat and sockstat6. The kernel counts sockets in use by
 // address family; the other figures of TCP and UDP are of both families and stand in the
 // file for IPv4 alone.
 const (
-	skSockets = iota // sockets of any family in use
-	skTCPInuse
-	skTCPOrphan
-	skTCPTimeWait
-	skTCPAlloc
-	skTCPPages // memory
-	skUDPInuse
-	skUDPPages
-	skUDPLiteInuse
-	skRawInuse
-	skFragInuse
-	skFragBytes
-	skFields
+	SockAll = iota // sockets of any family in use
+	SockTCPInuse
+	SockTCPOrphan
+	SockTCPTimeWait
+	SockTCPAlloc
+	SockTCPPages // memory
+	SockUDPInuse
+	SockUDPPages
+	SockUDPLiteInuse
+	SockRawInuse
+	SockFragInuse
+	SockFragBytes
+	SockFields
 )
 
-// sockstat is one of the two files.
-type sockstat struct {
-	v   [skFields]uint64
-	has [skFields]bool
+// Sockstat is one of the two files.
+type Sockstat struct {
+	V   [SockFields]uint64
+	Has [SockFields]bool
 }
 
-func parseSockstat(s *sockstat, b []byte) error {
-	s.has = [skFields]bool{}
+// Parse takes in the content of one; values of an earlier one are forgotten.
+func (s *Sockstat) Parse(b []byte) error {
+	s.Has = [SockFields]bool{}
 	for len(b) > 0 {
 		var l []byte
-		l, b = kernel.Line(b)
-		name, rest := kernel.Field(l)
+		l, b = Line(b)
+		name, rest := Field(l)
 		name = bytes.TrimSuffix(bytes.TrimSuffix(name, []byte(":")), []byte("6"))
 		for {
 			var what []byte
-			what, rest = kernel.Field(rest)
+			what, rest = Field(rest)
 			if len(what) == 0 {
 				break
 			}
-			v, after, ok := kernel.Number(rest)
+			v, after, ok := Number(rest)
 			if !ok {
-				return kernel.Malformed("/proc/net/sockstat", l)
+				return Malformed("/proc/net/sockstat", l)
 			}
 			rest = after
 			if i := sockstatIndex(name, what); i >= 0 {
-				s.v[i], s.has[i] = v, true
+				s.V[i], s.Has[i] = v, true
 			}
 		}
 	}
@@ -61,42 +58,42 @@ func sockstatIndex(name, what []byte) int {
 	switch string(name) {
 	case "sockets":
 		if string(what) == "used" {
-			return skSockets
+			return SockAll
 		}
 	case "TCP":
 		switch string(what) {
 		case "inuse":
-			return skTCPInuse
+			return SockTCPInuse
 		case "orphan":
-			return skTCPOrphan
+			return SockTCPOrphan
 		case "tw":
-			return skTCPTimeWait
+			return SockTCPTimeWait
 		case "alloc":
-			return skTCPAlloc
+			return SockTCPAlloc
 		case "mem":
-			return skTCPPages
+			return SockTCPPages
 		}
 	case "UDP":
 		switch string(what) {
 		case "inuse":
-			return skUDPInuse
+			return SockUDPInuse
 		case "mem":
-			return skUDPPages
+			return SockUDPPages
 		}
 	case "UDPLITE":
 		if string(what) == "inuse" {
-			return skUDPLiteInuse
+			return SockUDPLiteInuse
 		}
 	case "RAW":
 		if string(what) == "inuse" {
-			return skRawInuse
+			return SockRawInuse
 		}
 	case "FRAG":
 		switch string(what) {
 		case "inuse":
-			return skFragInuse
+			return SockFragInuse
 		case "memory":
-			return skFragBytes
+			return SockFragBytes
 		}
 	}
 	return -1
