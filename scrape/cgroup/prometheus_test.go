@@ -107,6 +107,20 @@ func TestNamesKeepOurs(t *testing.T) {
 	}
 }
 
+// Each rule is of a metric of the catalogue, or of one that the kubelet's package has.
+func TestRulesAreOfTheCatalogue(t *testing.T) {
+	b, err := os.ReadFile("testdata/catalogue.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubelet := []string{"k8s.pod.swap.usage", "container.filesystem.usage", "container.filesystem.capacity", "k8s.pod.network.io", "k8s.pod.network.errors"}
+	for _, r := range series.CAdvisor {
+		if !strings.Contains(string(b), ","+r.From+",") && !slices.Contains(kubelet, r.From) {
+			t.Errorf("%s is to be called %s, but there is no such metric", r.From, r.Name)
+		}
+	}
+}
+
 // TestQueries: what alerts and dashboards ask for is there, with their labels.
 func TestQueries(t *testing.T) {
 	labels := map[string]map[string]bool{}

@@ -253,6 +253,32 @@ var PrometheusRules = slices.Concat([]series.Rule{
 	{From: "hw.cooling_device.state", If: "hw.cooling.value=current", Name: "node_cooling_device_cur_state", Labels: "name=hw.id:cooling_device type=hw.name"},
 	{From: "hw.cooling_device.state", If: "hw.cooling.value=maximum", Name: "node_cooling_device_max_state", Labels: "name=hw.id:cooling_device type=hw.name"},
 	{From: "hw.battery.charge", Name: "node_power_supply_capacity", Labels: "power_supply=hw.id", Scale: 100},
+
+	// Of the catalogue, off by default.
+	{From: "system.disk.discard.merged", Name: "node_disk_discards_merged_total", Labels: nodeDisk},
+	{From: "system.disk.discard.time", Name: "node_disk_discard_time_seconds_total", Labels: nodeDisk},
+	{From: "system.disk.flush.time", Name: "node_disk_flush_requests_time_seconds_total", Labels: nodeDisk},
+	{From: "system.network.error.detail", If: "network.io.direction=receive error.type=fifo", Name: "node_network_receive_fifo_total", Labels: nodeInterface},
+	{From: "system.network.error.detail", If: "network.io.direction=receive error.type=frame", Name: "node_network_receive_frame_total", Labels: nodeInterface},
+	{From: "system.network.error.detail", If: "network.io.direction=transmit error.type=fifo", Name: "node_network_transmit_fifo_total", Labels: nodeInterface},
+	{From: "system.network.error.detail", If: "network.io.direction=transmit error.type=collision", Name: "node_network_transmit_colls_total", Labels: nodeInterface},
+	{From: "system.network.error.detail", If: "network.io.direction=transmit error.type=carrier", Name: "node_network_transmit_carrier_total", Labels: nodeInterface},
+	{From: "system.network.packet.multicast", Name: "node_network_receive_multicast_total", Labels: nodeInterface},
+	{From: "system.network.packet.compressed", If: "network.io.direction=receive", Name: "node_network_receive_compressed_total", Labels: nodeInterface},
+	{From: "system.network.packet.compressed", If: "network.io.direction=transmit", Name: "node_network_transmit_compressed_total", Labels: nodeInterface},
+	{From: "system.network.packet.nohandler", Name: "node_network_receive_nohandler_total", Labels: nodeInterface},
+	{From: "system.network.interface.mtu", Name: "node_network_mtu_bytes", Labels: nodeInterface},
+	{From: "system.network.interface.queue_length", Name: "node_network_transmit_queue_length", Labels: nodeInterface},
+	{From: "system.network.interface.carrier_change.count", Name: "node_network_carrier_changes_total", Labels: nodeInterface},
+	{From: "system.network.interface.carrier_change.count", If: "system.network.carrier=up", Name: "node_network_carrier_up_changes_total", Labels: nodeInterface},
+	{From: "system.network.interface.carrier_change.count", If: "system.network.carrier=down", Name: "node_network_carrier_down_changes_total", Labels: nodeInterface},
+	{From: "system.network.interface.info", Name: "node_network_info", Labels: nodeInterface + " address=system.network.address broadcast=system.network.broadcast duplex=system.network.duplex ifalias=system.network.ifalias operstate=system.network.operstate"},
+	{From: "system.network.arp.entry.count", Name: "node_arp_entries", Labels: nodeInterface},
+	{From: "system.memory.linux.meminfo", Name: "node_memory_{linux.meminfo.field}_bytes", Extra: true},
+	{From: "system.os.info", Name: "node_os_info", Labels: "name=os.name pretty_name=os.description version_id=os.version"},
+	{From: "system.dmi.info", Name: "node_dmi_info", Labels: "bios_version=hw.bios_version product_name=hw.model product_serial=hw.serial_number system_vendor=hw.vendor"},
+	{From: "systemd.unit.state", Name: "node_systemd_unit_state", Labels: "name=systemd.unit.name state=systemd.unit.state"},
+	{From: "systemd.unit.restart.count", Name: "node_systemd_service_restart_total", Labels: "name=systemd.unit.name"},
 }, netstatRules())
 
 // perPage makes pages of bytes.

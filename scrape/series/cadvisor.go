@@ -81,6 +81,28 @@ var CAdvisor = []Rule{
 	{From: "k8s.pod.network.errors", If: "network.io.direction=receive", Name: "container_network_receive_errors_total", Labels: "interface=network.interface.name"},
 	{From: "k8s.pod.network.io", If: "network.io.direction=transmit", Name: "container_network_transmit_bytes_total", Labels: "interface=network.interface.name"},
 	{From: "k8s.pod.network.errors", If: "network.io.direction=transmit", Name: "container_network_transmit_errors_total", Labels: "interface=network.interface.name"},
+	// Of the catalogue, off by default.
+	{From: "container.network.io", If: "network.io.direction=receive", Name: "container_network_receive_bytes_total", Labels: "interface=network.interface.name"},
+	{From: "container.network.io", If: "network.io.direction=transmit", Name: "container_network_transmit_bytes_total", Labels: "interface=network.interface.name"},
+	{From: "container.network.errors", If: "network.io.direction=receive", Name: "container_network_receive_errors_total", Labels: "interface=network.interface.name"},
+	{From: "container.network.errors", If: "network.io.direction=transmit", Name: "container_network_transmit_errors_total", Labels: "interface=network.interface.name"},
+	{From: "container.network.packet.count", If: "network.io.direction=receive", Name: "container_network_receive_packets_total", Labels: "interface=network.interface.name"},
+	{From: "container.network.packet.count", If: "network.io.direction=transmit", Name: "container_network_transmit_packets_total", Labels: "interface=network.interface.name"},
+	{From: "container.network.packet.dropped", If: "network.io.direction=receive", Name: "container_network_receive_packets_dropped_total", Labels: "interface=network.interface.name"},
+	{From: "container.network.packet.dropped", If: "network.io.direction=transmit", Name: "container_network_transmit_packets_dropped_total", Labels: "interface=network.interface.name"},
+	{From: "k8s.pod.network.packet.count", If: "network.io.direction=receive", Name: "container_network_receive_packets_total", Labels: "interface=network.interface.name"},
+	{From: "k8s.pod.network.packet.count", If: "network.io.direction=transmit", Name: "container_network_transmit_packets_total", Labels: "interface=network.interface.name"},
+	{From: "k8s.pod.network.packet.dropped", If: "network.io.direction=receive", Name: "container_network_receive_packets_dropped_total", Labels: "interface=network.interface.name"},
+	{From: "k8s.pod.network.packet.dropped", If: "network.io.direction=transmit", Name: "container_network_transmit_packets_dropped_total", Labels: "interface=network.interface.name"},
+	{From: "container.file_descriptor.count", Name: "container_file_descriptors"},
+	{From: "container.file_descriptor.limit", Name: "container_ulimits_soft", Labels: `ulimit="max_open_files"`},
+	{From: "container.socket.count", Name: "container_sockets"},
+	{From: "container.cpu.sched.time", If: "cpu.sched.state=running", Name: "container_cpu_schedstat_run_seconds_total"},
+	{From: "container.cpu.sched.time", If: "cpu.sched.state=waiting", Name: "container_cpu_schedstat_runqueue_seconds_total"},
+	{From: "container.disk.cost.time", If: "container.disk.cost=usage", Name: "container_fs_io_cost_usage_seconds_total", Labels: `device="/dev/"system.device`},
+	{From: "container.disk.cost.time", If: "container.disk.cost=wait", Name: "container_fs_io_cost_wait_seconds_total", Labels: `device="/dev/"system.device`},
+	{From: "container.disk.cost.time", If: "container.disk.cost=indebt", Name: "container_fs_io_cost_indebt_seconds_total", Labels: `device="/dev/"system.device`},
+	{From: "container.disk.cost.time", If: "container.disk.cost=indelay", Name: "container_fs_io_cost_indelay_seconds_total", Labels: `device="/dev/"system.device`},
 }
 
 // CAdvisorLabels are the labels of a container or pod, by its resource. id is the path of its
