@@ -167,7 +167,7 @@ func newTestHost(t testing.TB, cfg Config, root string) *Host {
 			return nil
 		}
 	}
-	for _, c := range scrapersOf[*clock](h) {
+	if c := scraperOf[*clock](h); c != nil {
 		c.adjtimex = func(tx *unix.Timex) (int, error) {
 			*tx = unix.Timex{Offset: -1500000, Freq: -1310720, Maxerror: 250000, Esterror: 1200, Status: unix.STA_NANO | unix.STA_PLL,
 				Constant: 7, Tick: 10000, Tai: 37, Ppsfreq: 655360, Jitter: 2500, Shift: 4, Stabil: 65536, Jitcnt: 1, Calcnt: 2, Errcnt: 3, Stbcnt: 4}
@@ -185,18 +185,6 @@ func scraperOf[T scraper](h *Host) (s T) {
 		}
 	}
 	return s
-}
-
-// scrapersOf finds also the one that reads the same in more detail.
-func scrapersOf[T scraper](h *Host) (all []T) {
-	for i := range h.parts {
-		for p := &h.parts[i]; p != nil; p = p.twin {
-			if s, ok := p.scraper.(T); ok {
-				all = append(all, s)
-			}
-		}
-	}
-	return all
 }
 
 func TestGolden(t *testing.T) {
