@@ -376,7 +376,7 @@ func TestLinked(t *testing.T) {
 		"stint/scrape/series":  {"stint/export/otlp"},
 		"stint/scrape/host":    {"stint/export/otlp", "stint/scrape/dedup", "stint/scrape/kernel", "stint/scrape/series"},
 		"stint/scrape/cgroup":  {"stint/export/otlp", "stint/scrape/dedup", "stint/scrape/kernel", "stint/scrape/series"},
-		"stint/scrape/kubelet": {"stint/export/otlp", "stint/scrape/dedup", "stint/scrape/series"},
+		"stint/scrape/kubelet": {"stint/export/otlp", "stint/scrape/dedup", "stint/scrape/kernel", "stint/scrape/series"},
 		"stint/scrape":         {"stint/export/otlp", "stint/scrape/cgroup", "stint/scrape/dedup", "stint/scrape/host", "stint/scrape/kernel", "stint/scrape/kubelet", "stint/scrape/series"},
 		"stint/agent/config":   {},
 		"stint/agent/workload": {},
