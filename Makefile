@@ -7,13 +7,16 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench test-crash test-otelcol test-cluster package image manifests clean
+.PHONY: help run test build lint fuzz bench test-crash test-otelcol test-prometheus test-peers test-cluster package image manifests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 build: ## bin/stint-agent (and bin/stint-cluster once there is one)
 	$(GO_BUILD) -o bin/stint-agent ./cmd/stint-agent
+
+bin/node_exporter: # the peer of the scenario scrape and of test-peers
+	GOBIN=$(CURDIR)/bin go install github.com/prometheus/node_exporter@v1.12.1
 
 run: build ## the agent on its embedded default with a demo workload; Ctrl-C ends it
 	bin/stint-agent run --demo
@@ -27,7 +30,7 @@ lint: ## gofmt, vet, staticcheck, modules in order
 fuzz: ## each parser for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
 
-bench: build ## micro-benchmarks, and backlog, load, silence and outage of the real binary; prints tables
+bench: build bin/node_exporter ## micro-benchmarks, and backlog, load, silence, outage and scraping of the real binary; prints tables
 	cd bench && go run ./run -scenario all -out results
 
 test-crash: build ## SIGKILL at 30 random moments, and every 3 s, under load: nothing lost
@@ -35,10 +38,19 @@ test-crash: build ## SIGKILL at 30 random moments, and every 3 s, under load: no
 
 test-otelcol: build ## every line and metric against a real OpenTelemetry Collector
 	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .
-	cd bench && go test -count=1 -timeout 20m ./e2e
+	cd bench && go test -count=1 -timeout 20m -run TestAgentToCollector ./e2e
+
+test-prometheus: build ## metrics in a real Prometheus
+	cd bench/prometheus && CGO_ENABLED=0 go build -trimpath -tags=remove_all_sd -o prometheus github.com/prometheus/prometheus/cmd/prometheus
+	cd bench && go test -count=1 -timeout 10m -run TestPrometheus ./e2e
+
+test-peers: build bin/node_exporter ## every series of node_exporter and of hostmetrics has its pair here, with the same value
+	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .
+	cd bench/hostmetrics && CGO_ENABLED=0 go build -trimpath -o hostmetrics .
+	cd bench && go test -count=1 -timeout 10m -run TestPeers -v ./e2e
 
 test-cluster package image manifests:
 	@echo "make $@: comes with a later issue; nothing is built" >&2; exit 1
 
 clean: ## remove what was built
-	rm -rf bin dist bench/bin bench/otelcol/otelcol
+	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/hostmetrics/hostmetrics

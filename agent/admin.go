@@ -17,10 +17,14 @@ import (
 //go:embed page.html
 var page []byte
 
-// adminHandler serves the agent's own state: / (page), /status (JSON), /metrics (Prometheus).
+// adminHandler serves the agent's own state: / (page), /status (JSON), /metrics (Prometheus), and, if
+// that is wanted, what was scraped, at /metrics/node.
 func (a *Agent) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}))
+	if a.latest != nil {
+		mux.Handle("GET /metrics/node", a.latest)
+	}
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")

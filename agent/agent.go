@@ -44,6 +44,7 @@ type Agent struct {
 	journal *journal.Follower // nil when the journal is not followed
 	node    *node             // nil outside Kubernetes
 	grid    *scrape.Grid      // nil when nothing is scraped
+	latest  *scrape.Latest    // nil without /metrics/node
 	sink    *export.Sink      // nil when an exporter is configured
 	demo    *demo             // nil without --demo
 	rates   rates
@@ -82,10 +83,10 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	if a.memory, err = newMemory(cfg.MemoryLimiter, func() { a.export.Flush() }, a.log.With("part", "memory"), a.reg); err != nil {
 		return nil, err
 	}
-	exporters, pipelines, offsets := cfg.Exporters, cfg.Pipelines, "tail"
+	exporters, pipelines, offsets, spool := cfg.Exporters, cfg.Pipelines, "tail", filepath.Join(cfg.StateDir, "spool")
 	if len(exporters) == 0 {
 		// Offsets of its own: what only the sink has had is not delivered.
-		offsets = "tail-sink"
+		offsets, spool = "tail-sink", ""
 		if a.demo == nil {
 			a.log.Warn("no exporter is configured: records go to the sink inside the agent, which counts them and keeps nothing")
 		}
@@ -98,7 +99,7 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 		exporters = export.Exporters{"sink": a.sink.Exporter()}
 		pipelines = export.DefaultPipelines(exporters, Sources())
 	}
-	if a.export, err = export.New(cfg.Batch, exporters, pipelines, version, a.log.With("part", "export"), a.reg); err != nil {
+	if a.export, err = export.New(cfg.Batch, exporters, pipelines, cfg.Spool, spool, version, a.log.With("part", "export"), a.reg); err != nil {
 		return nil, err
 	}
 	if a.node, err = newNode(cfg, a.log, a.reg); err != nil {
@@ -123,6 +124,9 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	}
 	if a.grid, err = a.newGrid(); err != nil {
 		return nil, err
+	}
+	if a.grid != nil && cfg.Admin.NodeMetrics {
+		a.latest = a.grid.Keep("host", "cgroup", "kubelet")
 	}
 	return a, nil
 }

@@ -31,6 +31,7 @@ type Config struct {
 	Journald      journal.Config   `yaml:"journald" doc:"the systemd journal"`
 	Scrape        scrape.Config    `yaml:"scrape" doc:"metrics that are read"`
 	Batch         export.Batch     `yaml:"batch" doc:"how records are put together before they are sent"`
+	Spool         export.Spool     `yaml:"spool" doc:"what waits on disk for a destination that is away"`
 	MemoryLimiter MemoryLimiter    `yaml:"memory_limiter" doc:"bounds of the memory that waiting records may take"`
 	Exporters     export.Exporters `yaml:"exporters" doc:"destinations by name, which is TYPE or TYPE/NAME; none: a sink inside the agent that counts what arrives"`
 	Pipelines     export.Pipelines `yaml:"pipelines" doc:"which sources go to which exporters, by SIGNAL or SIGNAL/NAME; none: every source to every exporter that takes its signal"`
@@ -50,7 +51,8 @@ type Log struct {
 
 // Admin is the server of the agent's own state.
 type Admin struct {
-	Listen string `yaml:"listen" doc:"host:port; empty: no server"`
+	Listen      string `yaml:"listen" doc:"host:port; empty: no server"`
+	NodeMetrics bool   `yaml:"node_metrics" doc:"also /metrics/node: what host, cgroup and kubelet sent last, for a Prometheus that pulls; whoever reaches the port can read it"`
 }
 
 // Health is the server that probes ask.
@@ -79,6 +81,7 @@ func Defaults() Config {
 		Journald:      journal.Defaults(),
 		Scrape:        scrape.Defaults(),
 		Batch:         export.BatchDefaults(),
+		Spool:         export.SpoolDefaults(),
 		MemoryLimiter: MemoryLimiter{CheckInterval: time.Second, LimitPercentage: 80, SpikeLimitPercentage: 25},
 		DrainTimeout:  4 * time.Second, // with the rest of stopping: under 5 s
 	}
@@ -208,10 +211,13 @@ func (c *Config) Check() error {
 			fault("%s: %q is not host:port (%w); write e.g. 127.0.0.1:8888, or nothing for no server", l.path, l.addr, err)
 		}
 	}
+	if c.Admin.NodeMetrics && c.Admin.Listen == "" {
+		fault("admin.node_metrics: true, but there is no server to serve them; set admin.listen")
+	}
 	if c.Admin.Listen != "" && c.Admin.Listen == c.Health.Listen && !strings.HasSuffix(c.Admin.Listen, ":0") {
 		fault("health.listen: %s is admin.listen as well; give each its own port", c.Health.Listen)
 	}
-	errs = append(errs, c.Tail.Check(), c.Journald.Check(), c.Scrape.Check(), c.Batch.Check())
+	errs = append(errs, c.Tail.Check(), c.Journald.Check(), c.Scrape.Check(), c.Batch.Check(), c.Spool.Check())
 	if c.Batch.SendBatchMaxBytes < c.Tail.MaxLineBytes {
 		fault("batch.send_batch_max_bytes: %d has no room for one record of tail.max_line_bytes (%d); raise it or lower that",
 			c.Batch.SendBatchMaxBytes, c.Tail.MaxLineBytes)

@@ -124,7 +124,9 @@ func TestCheckFaults(t *testing.T) {
 		"addresses without port or with a bad one": {text: "admin: {listen: 127.0.0.1}\nhealth: {listen: 'x:99999'}", want: []string{
 			`1:17: admin.listen: "127.0.0.1" is not host:port (missing port in address); write e.g. 127.0.0.1:8888, or nothing for no server`,
 			`2:18: health.listen: "x:99999" is not host:port (port "99999" is not 0 to 65535); write e.g. 127.0.0.1:8888, or nothing for no server`}},
-		"one port twice": {text: "health: {listen: '127.0.0.1:8888'}", want: []string{`1:18: health.listen: 127.0.0.1:8888 is admin.listen as well; give each its own port`}},
+		"node metrics without a server": {text: "admin: {listen: '', node_metrics: true}", want: []string{`1:35: admin.node_metrics: true, but there is no server to serve them; set admin.listen`}},
+		"names":                         {text: "scrape: {names: both, host: {names: both}}", want: []string{`1:30: scrape.host.names: unknown key; did you mean scrape.names`}},
+		"one port twice":                {text: "health: {listen: '127.0.0.1:8888'}", want: []string{`1:18: health.listen: 127.0.0.1:8888 is admin.listen as well; give each its own port`}},
 		"bounds of tail": {text: "tail:\n  max_line_bytes: 10\n  containers: {root: pods, exclude: [kube-system, 'a/[/c']}\n  files:\n  - include: [x.log, '/var/**/x']\n  -\n    exclude: []\n", want: []string{
 			`2:19: tail.max_line_bytes: 10 is under 256; give at least that`,
 			`3:22: tail.containers.root: "pods" is not an absolute path; give one, e.g. /var/log/pods`,

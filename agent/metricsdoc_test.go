@@ -55,7 +55,7 @@ func TestMessagesDocs(t *testing.T) {
 	}
 	want := map[string]string{}
 	call := regexp.MustCompile(`[lL]og\.(Info|Warn|Error)\(("(?:[^"\\]|\\.)*")`)
-	for _, dir := range []string{".", "../cmd/stint-agent", "../export", "../scrape", "../scrape/cgroup", "../scrape/dedup", "../scrape/host", "../scrape/kubelet", "../tail", "../tail/journal"} {
+	for _, dir := range []string{".", "../cmd/stint-agent", "../export", "../export/spool", "../scrape", "../scrape/cgroup", "../scrape/dedup", "../scrape/host", "../scrape/kubelet", "../tail", "../tail/journal"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", dir, len(files), err)
@@ -90,6 +90,8 @@ func metricsDocs(t *testing.T) []byte {
 	metricTables(&b, cgroup.Metrics())
 	b.WriteString(metricsKubelet)
 	metricTables(&b, kubelet.StatsMetrics())
+	b.WriteString(metricsNames)
+	nameTables(&b)
 	b.WriteString(metricsMiddle)
 	ownMetrics(t, &b)
 	b.WriteString(metricsTail)
@@ -117,6 +119,53 @@ func metricTables(b *bytes.Buffer, all []series.Metric) {
 		}
 		fmt.Fprintf(b, "| `%s` | %s, %s | `%s` | %s | %s | %s |\n", m.Name, kind, value, m.Unit,
 			cell.Replace(m.Attributes), cell.Replace(meaning), cell.Replace(m.Source))
+	}
+}
+
+// nameTables writes whose names metrics get by scrape.names.
+func nameTables(b *bytes.Buffer) {
+	ours := map[string]bool{}
+	for _, m := range slices.Concat(host.Metrics(), cgroup.Metrics(), kubelet.StatsMetrics()) {
+		ours[m.Name] = true
+	}
+	for _, part := range []struct {
+		heading string
+		rules   []series.Rule
+	}{{"node_exporter", host.PrometheusRules}, {"cAdvisor and the kubelet", kubelet.PrometheusRules}} {
+		fmt.Fprintf(b, "\n### Names of %s\n\n| metric | points | name there | labels | value |\n|---|---|---|---|---|\n", part.heading)
+		for _, r := range part.rules {
+			if !ours[r.From] { // but in the catalogue
+				continue
+			}
+			value := "the same"
+			switch {
+			case r.Extra:
+				value = "read for itself"
+			case r.Fixed:
+				value = fmt.Sprint(r.Add)
+			case r.Scale < 0:
+				value = fmt.Sprintf("%g - ours", r.Add)
+			case r.Name == "node_sockstat_TCP_mem" || r.Name == "node_sockstat_UDP_mem":
+				value = "by the size of a page" // which is the machine's
+			case r.Scale > 0 && r.Scale < 1:
+				value = fmt.Sprintf("by %g", 1/r.Scale)
+			case r.Scale > 0:
+				value = fmt.Sprintf("times %g", r.Scale)
+			}
+			fmt.Fprintf(b, "| `%s` | %s | `%s` | %s | %s |\n", r.From, cell.Replace(r.If), r.Name, cell.Replace(r.Labels), value)
+		}
+	}
+	b.WriteString("\n### Under those names only\n\n| metric | type | labels | meaning | source |\n|---|---|---|---|---|\n")
+	for _, m := range slices.Concat(host.NodeExporterMetrics, cgroup.CAdvisorMetrics, kubelet.CAdvisorMetrics) {
+		kind := "gauge"
+		if m.Instrument == otlp.Counter {
+			kind = "counter"
+		}
+		meaning := m.Description
+		if m.When != "" {
+			meaning += " Only when " + m.When + "."
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", m.Name, kind, cell.Replace(m.Attributes), cell.Replace(meaning), cell.Replace(m.Source))
 	}
 }
 
@@ -227,6 +276,27 @@ const metricsKubelet = `
 Source ` + "`kubelet`" + ` in pipelines: GET /stats/summary each ` + "`scrape.kubelet.interval`" + `, since each call makes the kubelet look at every log file.
 Points carry the times at which the kubelet measured; what it has not measured anew is not sent again. What is missing in its answer has no
 point.
+`
+
+const metricsNames = `
+## Under the names of node_exporter, cAdvisor and the kubelet
+
+With ` + "`scrape.names: prometheus`" + ` these take the place of the names above, with ` + "`both`" + ` they come beside them, so that dashboards and alerts
+that exist keep working, at Prometheus' OTLP receiver or at ` + "`/metrics/node`" + ` (` + "`admin.node_metrics`" + `). What is not in these tables keeps its name.
+They have no unit, so that Prometheus appends none, and are gauges unless their names end in ` + "`_total`" + `: Prometheus appends that to every counter.
+Points that get the same name and labels are added up. What they need in more detail than is on (each CPU, each line of /proc/meminfo) is
+read for them and not sent under the names above. A quantity that another source has (` + "`scrape.dedup`" + `) is sent under no name.
+
+Labels on each point cost bytes: 110 pods with two containers each are 1.7 MB a scrape before compression, in place of 0.3 MB, and 4 MiB of
+metrics wait for an exporter at most. From some 200 pods on choose ` + "`scrape.interval`" + ` and the destination with that in mind, or pull.
+
+Over OTLP ` + "`job`" + ` is ` + "`node-exporter`" + ` for the host and ` + "`kubelet`" + ` for containers, pods and volumes (` + "`service.name`" + `), and ` + "`instance`" + ` is the node's name; where a
+dashboard asks for another job, or for ` + "`metrics_path`" + `, say so in Prometheus' configuration. With ` + "`both`" + `, ` + "`container.memory.usage`" + ` and
+` + "`container.memory.working_set`" + ` of the names above become names of cAdvisor's at Prometheus: choose by a label such as ` + "`container!=\"\"`" + `, or do not add them up.
+
+Labels of containers and pods: ` + "`container`, `id` (path of the control group, or the container's id), `image`, `name` (the container's id), `namespace`, `pod`" + `,
+as far as they are known; of volumes: ` + "`namespace`, `persistentvolumeclaim`" + `, and volumes without a claim keep the names above. ` + "`{…}`" + ` in a name is the value of
+that attribute; ` + "`a:x`" + ` is what follows the last x in the value of a. Chips are called otherwise than by node_exporter.
 `
 
 const metricsMiddle = `

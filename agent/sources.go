@@ -51,6 +51,7 @@ func kubeletEndpoint(cfg *Config) string {
 func newSources(cfg *Config, version string, n *node, wants func(source string) bool, log *slog.Logger, reg prometheus.Registerer) ([]scrape.Source, error) {
 	log = log.With("part", "scrape")
 	s, resource := cfg.Scrape, resourceOf(cfg)
+	s.Host.Names, s.Cgroup.Names, s.Kubelet.Names = s.Names, s.Names, s.Names
 	overlap := dedup.New(s.Dedup, reg)
 	var sources []scrape.Source
 	if wants("host") && s.Host.Enabled {

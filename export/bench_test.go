@@ -168,7 +168,7 @@ func BenchmarkBatch(b *testing.B) {
 	for name, size := range map[string]int{"chunk=300KB": 300 << 10, "chunk=1KB": 1 << 10} {
 		b.Run(name, func(b *testing.B) {
 			l := &lane{cfg: BatchDefaults(), signal: otlp.Logs}
-			q := newQueue(nil, 0)
+			q := newQueue(nil, l, 0, nil)
 			l.queues = []*queue{q}
 			pool := otlp.NewPool(1<<30, nil)
 			var groups []*otlp.Group
@@ -189,7 +189,8 @@ func BenchmarkBatch(b *testing.B) {
 				c.Group, c.Records = groups[i%len(groups)], size/100
 				l.add(c)
 				for len(q.list) > 0 {
-					q.pop(nil).done(otlp.Delivered)
+					q.take(nil)
+					q.done(otlp.Delivered)
 				}
 			}
 		})

@@ -63,7 +63,7 @@ func (e Exporters) NewValue(name string) (any, error) {
 	case "otlp":
 		return &OTLP{Compression: "gzip", Timeout: 10 * time.Second, RetryOnFailure: retry}, nil
 	case "otlphttp":
-		return &OTLPHTTP{Compression: "gzip", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
+		return &OTLPHTTP{Compression: "gzip", PromoteResource: "auto", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
 	case "debug":
 		return &Debug{Verbosity: "basic"}, nil
 	}
@@ -129,12 +129,13 @@ func (o *OTLP) check(path string) []error {
 
 // OTLPHTTP is a destination that speaks OTLP over HTTP with protobuf bodies.
 type OTLPHTTP struct {
-	Endpoint        string            `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended"`
+	Endpoint        string            `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended; one that ends in /api/v1/otlp is Prometheus, which takes metrics only"`
 	LogsEndpoint    string            `yaml:"logs_endpoint" doc:"URL for logs, used as it is; without it and endpoint this exporter takes no logs"`
 	MetricsEndpoint string            `yaml:"metrics_endpoint" doc:"URL for metrics, used as it is; without it and endpoint this exporter takes no metrics"`
-	Compression     string            `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none"`
+	Compression     string            `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none, and gets gzip in place of zstd once it has said so"`
 	TLS             TLS               `yaml:"tls" doc:"transport security for https:// URLs"`
 	Headers         map[string]Secret `yaml:"headers" doc:"HTTP headers sent with each request; values are never shown"`
+	PromoteResource string            `yaml:"promote_resource" enum:"auto,on,off" doc:"copy what identifies a resource (node, pod, container, ...) onto its metric points: Prometheus makes labels of those alone, and takes two pods for one without; auto: for URLs of Prometheus (/api/v1/otlp/v1/metrics)"`
 	Timeout         time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again with twice the time, up to 1m; 100ms to 10m"`
 	RetryOnFailure  Retry             `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
 }
@@ -151,7 +152,7 @@ func (o *OTLPHTTP) URL(signal string) string {
 	case "metrics":
 		own = o.MetricsEndpoint
 	}
-	if own != "" || o.Endpoint == "" {
+	if own != "" || o.Endpoint == "" || isPrometheus(o.Endpoint) && signal != "metrics" {
 		return own
 	}
 	return strings.TrimSuffix(o.Endpoint, "/") + "/v1/" + signal
@@ -254,6 +255,29 @@ func checkHeaders(path string, headers map[string]Secret) []error {
 	return errs
 }
 
+// Spool says what is kept on disk for destinations that do not take data now. Logs need none: they
+// wait in their files.
+type Spool struct {
+	Enabled  bool          `yaml:"enabled" doc:"keep metrics on disk, below state_dir, while a destination is away, and over a restart; false: up to 4 MiB of them wait in memory"`
+	MaxBytes int64         `yaml:"max_bytes" unit:"bytes" doc:"for each exporter; over it the oldest are dropped and counted; a twentieth of the disk, or 1 GiB, always stays free; at least 16777216"`
+	MaxAge   time.Duration `yaml:"max_age" doc:"what is older is not delivered any more; at least 1m"`
+}
+
+// SpoolDefaults: a node of 110 pods makes 100 KB of metrics each 10 s, 860 MB a day; 256 MiB are seven hours.
+func SpoolDefaults() Spool { return Spool{Enabled: true, MaxBytes: 256 << 20, MaxAge: 24 * time.Hour} }
+
+// Check reports every fault at once, each under its YAML path.
+func (s Spool) Check() error {
+	var errs []error
+	if s.MaxBytes < 16<<20 {
+		errs = append(errs, fmt.Errorf("spool.max_bytes: %d is under 16 MiB; give 16777216 or more, or spool.enabled: false", s.MaxBytes))
+	}
+	if s.MaxAge < time.Minute {
+		errs = append(errs, fmt.Errorf("spool.max_age: %s is under a minute; give 1m or more", short(s.MaxAge)))
+	}
+	return errors.Join(errs...)
+}
+
 // Pipelines say which sources go to which exporters. The key is a signal, or signal/name.
 type Pipelines map[string]Pipeline
 
@@ -262,7 +286,7 @@ func (Pipelines) Kinds() []string { return []string{"logs", "metrics"} }
 
 // Pipeline is one path from sources to exporters.
 type Pipeline struct {
-	Sources   []string `yaml:"sources" doc:"where records come from; logs: tail; metrics: host, self"`
+	Sources   []string `yaml:"sources" doc:"where records come from; logs: tail, journald; metrics: host, cgroup, kubelet, self"`
 	Exporters []string `yaml:"exporters" doc:"names under exporters that get every record"`
 }
 

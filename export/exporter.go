@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"stint/export/otlp"
+	"stint/export/spool"
 )
 
 // logLanes is how many requests with logs may be in flight to one destination at a time:
@@ -37,15 +40,18 @@ type Exporting struct {
 	routes map[string]*route // by signal and source
 	lanes  []*lane
 	log    *slog.Logger
+	keep   Spool
+	dir    string
+	spools []string // directories below dir
 }
 
 // route is the way of one source's chunks: the lanes that feed its set of destinations.
 type route struct{ lanes []*lane }
 
-// New makes the destinations; it opens no connection that it has to wait for. names are the
-// sources by signal, for pipelines that leave some out.
-func New(batch Batch, exporters Exporters, pipelines Pipelines, version string, log *slog.Logger, reg prometheus.Registerer) (*Exporting, error) {
-	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log}
+// New makes the destinations; it opens no connection that it has to wait for. What can't be kept
+// in memory for a destination goes to the spool below dir; an empty dir is none.
+func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir, version string, log *slog.Logger, reg prometheus.Registerer) (*Exporting, error) {
+	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log, keep: keep, dir: dir}
 	m := newMetrics(reg, e)
 	for _, name := range slices.Sorted(maps.Keys(exporters)) {
 		o := &out{name: name, batch: batch, log: log, metrics: m}
@@ -84,7 +90,8 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, version string, 
 		}
 	}
 	shared := map[string]*route{}
-	for key, names := range to {
+	for _, key := range slices.Sorted(maps.Keys(to)) { // in order, so that each finds its spool again
+		names := to[key]
 		slices.Sort(names)
 		names = slices.Compact(names)
 		set := fmt.Sprint(Signal(key), names)
@@ -93,7 +100,20 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, version string, 
 		}
 		e.routes[key] = shared[set]
 	}
+	e.tellLeftover()
 	return e, nil
+}
+
+// tellLeftover names spools that no exporter uses any more: they hold disk space.
+func (e *Exporting) tellLeftover() {
+	files, _ := filepath.Glob(filepath.Join(e.dir, "*", "*", "*"+spool.Suffix)) // the pattern is ours
+	var dirs []string
+	for _, f := range files {
+		if dir, err := filepath.Rel(e.dir, filepath.Dir(f)); err == nil && !slices.Contains(e.spools, dir) && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+			e.log.Warn("a spool belongs to no exporter any more; configure its exporter again to deliver it, or delete it", "dir", filepath.Join(e.dir, dir))
+		}
+	}
 }
 
 func signalOf(name string) otlp.Signal {
@@ -115,15 +135,41 @@ func (e *Exporting) newRoute(cfg Batch, signal otlp.Signal, names []string) *rou
 		l := &lane{cfg: cfg, signal: signal}
 		for _, name := range names {
 			limit := int64(0) // logs wait in their files
+			var s *spool.Spool
 			if signal != otlp.Logs {
-				limit = metricsQueueBytes
+				limit, s = metricsQueueBytes, e.openSpool(e.outs[name], signal)
 			}
-			l.queues = append(l.queues, newQueue(e.outs[name], limit))
+			l.queues = append(l.queues, newQueue(e.outs[name], l, limit, s))
 		}
 		r.lanes = append(r.lanes, l)
 	}
 	e.lanes = append(e.lanes, r.lanes...)
 	return r
+}
+
+// openSpool opens what lies on the disk for a destination. Without it the memory is all there is.
+func (e *Exporting) openSpool(o *out, signal otlp.Signal) *spool.Spool {
+	if _, local := o.dest.(*debug); !e.keep.Enabled || e.dir == "" || local {
+		return nil
+	}
+	dir := filepath.Join(url.PathEscape(o.name), signal.String())
+	for n := 2; slices.Contains(e.spools, dir); n++ { // by another route
+		dir = filepath.Join(url.PathEscape(o.name), fmt.Sprintf("%s-%d", signal, n))
+	}
+	e.spools = append(e.spools, dir)
+	s, err := spool.Open(spool.Options{
+		Dir: filepath.Join(e.dir, dir), MaxBytes: e.keep.MaxBytes, MaxAge: e.keep.MaxAge,
+		Dropped: func(reason string, records int64) { o.drop(signal, reason, int(records), nil) },
+		Log:     e.log.With("exporter", o.name),
+	})
+	if err != nil {
+		e.log.Error("the spool can't be used; what does not fit into memory while the destination is away is lost", "exporter", o.name, "err", err)
+		return nil
+	}
+	if size := s.Size(); size.Records > 0 {
+		e.log.Info("records of before the start wait in the spool", "exporter", o.name, "signal", signal.String(), "records", size.Records, "bytes", size.Bytes)
+	}
+	return s
 }
 
 // Wants says whether any pipeline takes the source's records of a signal.
@@ -193,6 +239,9 @@ type Status struct {
 	Bytes     int64     `json:"bytes"` // accepted, before compression
 	Waiting   int       `json:"waiting_batches"`
 	WaitBytes int64     `json:"waiting_bytes"`
+	Spooled   int64     `json:"spool_records"`
+	OnDisk    int64     `json:"spool_bytes"`
+	Damaged   int64     `json:"spool_damaged_bytes"` // since the start
 	LastOK    time.Time `json:"last_ok,omitzero"`
 	Down      string    `json:"down,omitempty"` // verdict, while it does not accept data
 	DownSince time.Time `json:"down_since,omitzero"`
@@ -215,6 +264,12 @@ func (e *Exporting) Status() []Status {
 			n, bytes := q.length()
 			all[k].Waiting += n
 			all[k].WaitBytes += bytes
+			if q.spool != nil {
+				size := q.spool.Size()
+				all[k].Spooled += size.Records
+				all[k].OnDisk += size.Bytes
+				all[k].Damaged += size.Damaged
+			}
 		}
 	}
 	list := make([]Status, 0, len(all))

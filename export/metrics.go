@@ -22,6 +22,9 @@ var (
 	descRetries  = prometheus.NewDesc("stint_export_retries_total", "Requests that were refused for now and are sent again.", outLabels, nil)
 	descBytes    = prometheus.NewDesc("stint_export_sent_bytes_total", "Bytes of accepted requests before compression.", outLabels, nil)
 	descQueue    = prometheus.NewDesc("stint_export_queue_bytes", "Bytes of batches that wait for a destination.", outLabels, nil)
+	descSpooled  = prometheus.NewDesc("stint_export_spool_records", "Records that wait on the disk for a destination.", outLabels, nil)
+	descOnDisk   = prometheus.NewDesc("stint_export_spool_bytes", "Bytes that wait on the disk for a destination.", outLabels, nil)
+	descDamaged  = prometheus.NewDesc("stint_export_spool_damaged_bytes_total", "Bytes of the spool that are not what was written; the records in them are lost.", outLabels, nil)
 	descUp       = prometheus.NewDesc("stint_export_up", "1 while a destination accepts data, 0 while it does not.", outLabels, nil)
 	descLastOK   = prometheus.NewDesc("stint_export_last_success_timestamp_seconds", "When a destination last accepted a request, in seconds since 1970.", outLabels, nil)
 )
@@ -41,7 +44,7 @@ func (m *metrics) drop(exporter string, s otlp.Signal, reason string, records in
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSent, descResent, descRequests, descRetries, descBytes, descQueue, descUp, descLastOK} {
+	for _, d := range []*prometheus.Desc{descSent, descResent, descRequests, descRetries, descBytes, descQueue, descSpooled, descOnDisk, descDamaged, descUp, descLastOK} {
 		ch <- d
 	}
 }
@@ -58,6 +61,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		put(descRetries, prometheus.CounterValue, float64(s.Retries))
 		put(descBytes, prometheus.CounterValue, float64(s.Bytes))
 		put(descQueue, prometheus.GaugeValue, float64(s.WaitBytes))
+		put(descSpooled, prometheus.GaugeValue, float64(s.Spooled))
+		put(descOnDisk, prometheus.GaugeValue, float64(s.OnDisk))
+		put(descDamaged, prometheus.CounterValue, float64(s.Damaged))
 		up := 1.0
 		if s.Down != "" {
 			up = 0

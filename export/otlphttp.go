@@ -21,12 +21,28 @@ import (
 
 // otlpHTTP is a receiver that speaks OTLP/HTTP with protobuf bodies.
 type otlpHTTP struct {
-	client      *http.Client
-	urls        [otlp.Signals]string
-	header      http.Header // of every request; not changed
+	client *http.Client
+	urls   [otlp.Signals]string
+	form   atomic.Pointer[httpForm]
+	hide   *strings.Replacer
+	dialed atomic.Int64 // unix s; when kept connections were last closed
+
+	prometheus bool // metrics go to a Prometheus
+	promote    bool // and points get the identity of their resource
+}
+
+// httpForm is how bodies are sent.
+type httpForm struct {
 	compression string      // "" = none
-	hide        *strings.Replacer
-	dialed      atomic.Int64 // unix s; when kept connections were last closed
+	header      http.Header // of every request; not changed
+}
+
+func (f *httpForm) compressed(name string) *httpForm {
+	g := &httpForm{name, f.header.Clone()}
+	if g.header.Del("Content-Encoding"); name != "" {
+		g.header.Set("Content-Encoding", name)
+	}
+	return g
 }
 
 // maxConnAge is how long a connection is kept, in seconds. One that is kept for ever stays with
@@ -61,22 +77,24 @@ func newOTLPHTTP(c *OTLPHTTP, version string) (*otlpHTTP, error) {
 			// A POST that is redirected would arrive as a GET without its body.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		header: http.Header{
-			"Content-Type": {"application/x-protobuf"},
-			"User-Agent":   {"stint/" + version},
-		},
-		hide: hide(c.Headers),
+		hide:       hide(c.Headers),
+		prometheus: isPrometheus(c.URL(otlp.Metrics.String())),
 	}
+	h.promote = c.PromoteResource == "on" || h.prometheus && c.PromoteResource != "off"
+	form := &httpForm{header: http.Header{
+		"Content-Type": {"application/x-protobuf"},
+		"User-Agent":   {"stint/" + version},
+	}}
 	for s := range otlp.Signals {
 		h.urls[s] = c.URL(s.String())
 	}
 	for k, v := range c.Headers {
-		h.header.Set(k, v.Reveal())
+		form.header.Set(k, v.Reveal())
 	}
-	if c.Compression != "none" && c.Compression != "" {
-		h.compression = c.Compression
-		h.header.Set("Content-Encoding", c.Compression)
+	if c.Compression != "none" {
+		form = form.compressed(c.Compression)
 	}
+	h.form.Store(form)
 	return h, nil
 }
 
@@ -87,11 +105,21 @@ func (h *otlpHTTP) send(ctx context.Context, r *request) Verdict {
 		h.client.CloseIdleConnections()
 	}
 	bufs, size := r.buffers()
-	if h.compression != "" {
+	if h.promote && r.signal == otlp.Metrics {
+		p := promoters.Get().(*promoter)
+		defer promoters.Put(p)
+		b, err := p.promote(r)
+		if err != nil {
+			return Verdict{Kind: Drop, Reason: invalid, Err: err}
+		}
+		bufs, size = [][]byte{b}, len(b)
+	}
+	form := h.form.Load()
+	if form.compression != "" {
 		body := bodies.Get().(*bytes.Buffer)
 		defer bodies.Put(body)
 		body.Reset()
-		w := compressTo(body, h.compression)
+		w := compressTo(body, form.compression)
 		for _, b := range bufs {
 			w.Write(b) // a bytes.Buffer takes everything
 		}
@@ -108,14 +136,14 @@ func (h *otlpHTTP) send(ctx context.Context, r *request) Verdict {
 	req.ContentLength = int64(size)
 	// For the case that a kept connection turns out to be closed.
 	req.GetBody = func() (io.ReadCloser, error) { return m.reader(), nil }
-	req.Header = h.header
+	req.Header = form.header
 
-	v := h.do(req)
+	v := h.do(req, r.signal)
 	v.Err = cleaned(v.Err, h.hide)
 	return v
 }
 
-func (h *otlpHTTP) do(req *http.Request) Verdict {
+func (h *otlpHTTP) do(req *http.Request, signal otlp.Signal) Verdict {
 	resp, err := h.client.Do(req)
 	if err != nil {
 		return httpFailure(err)
@@ -128,7 +156,16 @@ func (h *otlpHTTP) do(req *http.Request) Verdict {
 		}
 		return accepted(answer)
 	}
-	return httpVerdict(resp, answer)
+	v := httpVerdict(resp, answer)
+	if h.prometheus && signal == otlp.Metrics {
+		if text := string(answer); gzipOnly(resp.StatusCode, text) {
+			h.form.Store(h.form.Load().compressed("gzip")) // the same data at once in another form, not cut in two
+			v.Kind, v.Reason = Again, ""
+		} else {
+			v = byPrometheus(v, resp.StatusCode, text)
+		}
+	}
+	return v
 }
 
 // loan lets net/http read a request's bytes until end. The transport reads in a goroutine of

@@ -3,6 +3,7 @@ package export
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,13 +55,19 @@ type outStats struct {
 
 // run delivers what comes into q until q is closed and empty, or ctx ends.
 func (o *out) run(ctx context.Context, q *queue) {
+	if q.spool != nil {
+		stop := make(chan struct{})
+		var spilling sync.WaitGroup
+		spilling.Go(func() { q.spilling(stop) })
+		defer spilling.Wait()
+		defer close(stop)
+	}
 	for {
-		b := q.pop(ctx.Done())
+		b := q.take(ctx.Done())
 		if b == nil {
 			return
 		}
-		b.done(o.deliver(ctx, b))
-		b.lane.ended()
+		q.done(o.deliver(ctx, b))
 	}
 }
 

@@ -71,6 +71,7 @@ type Grid struct {
 	emit     func(source string, c *otlp.Chunk)
 	log      *slog.Logger
 	metrics  selfMetrics
+	latest   *Latest          // nil: nothing is kept
 	now      func() time.Time // the wall clock; tests set it
 
 	active atomic.Bool   // Run or Once is at work
@@ -297,6 +298,7 @@ func (g *Grid) tick(at time.Time) {
 func (g *Grid) finish(s *scraper, ended error) {
 	s.busy = false
 	s.account(g.log, ended)
+	g.latest.take(s)
 	src := s.source
 	src.ready = append(src.ready, s)
 	if !s.late {

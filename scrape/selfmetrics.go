@@ -15,6 +15,7 @@ type selfMetrics struct {
 	skipped   *prometheus.CounterVec // source, scraper
 	duration  *prometheus.GaugeVec   // source, scraper
 	missed    prometheus.Counter
+	unlisted  prometheus.Counter
 
 	memory, refused, aborted prometheus.Counter // of dropped
 }
@@ -36,6 +37,8 @@ func newSelfMetrics() selfMetrics {
 		missed: prometheus.NewCounter(prometheus.CounterOpts{Name: "stint_scrape_missed_ticks_total",
 			Help: "Whole intervals in which nothing was scraped because the process was suspended or starved, or the clock was set forward."}),
 	}
+	m.unlisted = prometheus.NewCounter(prometheus.CounterOpts{Name: "stint_scrape_unlisted_points_total",
+		Help: "Metric points that /metrics/node could not take up, because it holds 16 MiB already."})
 	m.memory = m.dropped.WithLabelValues("memory")
 	m.refused = m.dropped.WithLabelValues("refused")
 	m.aborted = m.dropped.WithLabelValues("aborted")
@@ -44,7 +47,7 @@ func newSelfMetrics() selfMetrics {
 
 func (m *selfMetrics) register(reg prometheus.Registerer) error {
 	var errs []error
-	for _, c := range []prometheus.Collector{m.points, m.delivered, m.dropped, m.errors, m.skipped, m.duration, m.missed} {
+	for _, c := range []prometheus.Collector{m.points, m.delivered, m.dropped, m.errors, m.skipped, m.duration, m.missed, m.unlisted} {
 		errs = append(errs, reg.Register(c))
 	}
 	return errors.Join(errs...)

@@ -90,6 +90,9 @@ type (
 				Attributes attributes `json:"attributes"`
 			} `json:"resource"`
 			ScopeMetrics []struct {
+				Scope struct {
+					Name string `json:"name"`
+				} `json:"scope"`
 				Metrics []metric `json:"metrics"`
 			} `json:"scopeMetrics"`
 		} `json:"resourceMetrics"`

@@ -295,7 +295,7 @@ func (p point) value(t *testing.T) float64 {
 type row struct {
 	scraper, instrument, unit, valueType string
 	attributes                           []string // keys
-	on                                   bool
+	on, auto                             bool
 }
 
 // readRows reads testdata/metrics.csv, a copy of the project's reference.
@@ -310,7 +310,7 @@ func readRows(t *testing.T) map[string]row {
 	}
 	rows := map[string]row{}
 	for _, f := range lines[1:] {
-		r := row{scraper: f[0], instrument: f[2], unit: f[3], valueType: f[4], on: f[7] == "on"}
+		r := row{scraper: f[0], instrument: f[2], unit: f[3], valueType: f[4], on: f[7] == "on", auto: f[7] == "auto"}
 		for a := range strings.SplitSeq(f[5], ";") {
 			if fields := strings.FieldsFunc(a, func(c rune) bool { return c == ' ' || c == '=' }); len(fields) > 0 {
 				r.attributes = append(r.attributes, fields[0])

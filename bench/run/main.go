@@ -36,7 +36,7 @@ type bench struct {
 }
 
 // scenarios are what -scenario names, in the order of all.
-var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "micro"}
+var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "scrape", "micro"}
 
 // options are the flags that only some scenarios read.
 type options struct {
@@ -47,6 +47,7 @@ type options struct {
 	warmUp       time.Duration
 	duration     time.Duration
 	outage       time.Duration
+	scrapes      int
 	out          string
 }
 
@@ -88,10 +89,11 @@ func parseFlags() (*bench, options, error) {
 	})
 	names := flag.String("variants", "otlp/none,otlp/gzip,otlp/zstd,otlphttp/none,otlphttp/gzip,otlphttp/zstd", "of drain; the others take the first")
 	flag.Int64Var(&opt.backlogBytes, "backlog", 1<<30, "drain: bytes of log files")
-	flag.IntVar(&opt.rounds, "rounds", 3, "drain: rounds of all variants")
+	flag.IntVar(&opt.rounds, "rounds", 3, "drain, scrape: rounds of everything")
 	flag.DurationVar(&opt.warmUp, "warm-up", 10*time.Second, "steady, sparse, idle: time before measuring")
 	flag.DurationVar(&opt.duration, "duration", 30*time.Second, "steady, sparse, idle: time of measuring")
 	flag.DurationVar(&opt.outage, "outage", time.Minute, "outage: how long it lasts")
+	flag.IntVar(&opt.scrapes, "scrapes", 20, "scrape: scrapes of a round, one a second")
 	flag.Parse()
 
 	for name := range strings.SplitSeq(*names, ",") {
@@ -104,8 +106,8 @@ func parseFlags() (*bench, options, error) {
 	if opt.scenario != "all" && !slices.Contains(scenarios, opt.scenario) {
 		return nil, opt, fmt.Errorf("-scenario: %q is not %s or all", opt.scenario, strings.Join(scenarios, ", "))
 	}
-	if opt.rounds < 1 || opt.backlogBytes < 1<<20 || flag.NArg() > 0 {
-		return nil, opt, errors.New("-rounds must be 1 or more, -backlog 1 MiB or more, and there are no arguments")
+	if opt.rounds < 1 || opt.scrapes < 1 || opt.backlogBytes < 1<<20 || flag.NArg() > 0 {
+		return nil, opt, errors.New("-rounds and -scrapes must be 1 or more, -backlog 1 MiB or more, and there are no arguments")
 	}
 	if filepath.Ext(opt.out) != ".json" {
 		opt.out = filepath.Join(opt.out, time.Now().UTC().Format("20060102-150405-")+opt.scenario+".json")
@@ -165,6 +167,11 @@ func run(ctx context.Context, b *bench, opt options) error {
 			return fmt.Errorf("outage: %w", err)
 		}
 		res.Outage = append(res.Outage, o)
+	}
+	if wants("scrape") {
+		if res.Scrape, err = b.scrape(ctx, opt.variants[0], opt.rounds, opt.scrapes); err != nil {
+			return fmt.Errorf("scrape: %w", err)
+		}
 	}
 	var microErr error
 	if wants("micro") {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,6 +24,7 @@ type result struct {
 	Rounds   []drainRound   `json:"drain_rounds,omitempty"`
 	Follow   []followed     `json:"follow,omitempty"`
 	Outage   []outageResult `json:"outage,omitempty"`
+	Scrape   *scrapeResult  `json:"scrape,omitempty"`
 	Micro    []microResult  `json:"micro,omitempty"`
 	HostOn   bool           `json:"host_scraper"`
 	Set      []string       `json:"agent_set,omitempty"`
@@ -125,6 +127,21 @@ func (r *result) print(out io.Writer) {
 				o.ResumedAfter, o.CaughtUpAfter, mib(o.PeakRSS), mib(o.PeakDeleted), o.Rotations, o.Refused, o.Lines, o.Lost, o.Repeated, o.OutOfOrder)
 		}
 		t.Flush()
+	}
+	if r.Scrape != nil {
+		fmt.Fprintf(out, "\nscrape; node_exporter %s; %d scrapes a round, median of %d rounds\n", r.Scrape.NodeExporter, r.Scrape.ScrapesARound, len(r.Scrape.Figures[0].Rounds))
+		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "what\tmedian\tleast\tmost\tunit\twanted at most\t\tmethod")
+		for _, f := range r.Scrape.Figures {
+			wanted, met := "", ""
+			if f.AtMost != nil {
+				if wanted, met = fmt.Sprintf("%.3g", *f.AtMost), "yes"; f.Median > *f.AtMost {
+					met = "NO"
+				}
+			}
+			fmt.Fprintf(w, "%s\t%.3g\t%.3g\t%.3g\t%s\t%s\t%s\t%s\n", f.What, f.Median, slices.Min(f.Rounds), slices.Max(f.Rounds), f.Unit, wanted, met, f.Method)
+		}
+		w.Flush()
 	}
 	if len(r.Micro) > 0 {
 		fmt.Fprintf(out, "\nmicro-benchmarks\n")

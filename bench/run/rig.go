@@ -76,7 +76,8 @@ func (r *rig) close() {
 }
 
 // startAgent starts an agent with a state of its own on the tree at root.
-func (r *rig) startAgent(v variant, root string) error {
+// set are settings beside those of the flag -set.
+func (r *rig) startAgent(v variant, root string, set ...string) error {
 	admin, err := freePort()
 	if err != nil {
 		return err
@@ -104,8 +105,8 @@ func (r *rig) startAgent(v variant, root string) error {
 		return err
 	}
 	args := []string{"--config", file}
-	for _, set := range r.bench.set {
-		args = append(args, "--set", set)
+	for _, kv := range append(set, r.bench.set...) {
+		args = append(args, "--set", kv)
 	}
 	r.started = time.Now()
 	r.agent, err = startProcess(r.dir, "agent", r.bench.agentCPU, r.bench.agentBinary, args...)

@@ -9,16 +9,11 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 )
 
-// buffers and gzipReaders are kept between requests: the sink shares a machine
-// of two cores with what it measures.
-var (
-	buffers     = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-	gzipReaders sync.Pool
-)
+// buffers are kept between requests: the sink shares a machine of two cores
+// with what it measures.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func (s *Server) otlpHandler() http.Handler {
 	mux := http.NewServeMux()
@@ -69,14 +64,10 @@ func readBody(dst *bytes.Buffer, body io.Reader, encoding string) error {
 	switch encoding {
 	case "", "identity":
 	case "gzip":
-		zip, ok := gzipReaders.Get().(*gzip.Reader)
-		if !ok {
-			zip = new(gzip.Reader)
-		}
-		if err := zip.Reset(body); err != nil {
+		zip, err := newGzipReader(body)
+		if err != nil {
 			return fmt.Errorf("gzip: %w", err)
 		}
-		defer gzipReaders.Put(zip)
 		in = zip
 	case "zstd":
 		zip, err := newZstdReader(body)

@@ -11,6 +11,9 @@ const AttrsOfPoint = 7
 // AttrsOfHistogram is the same in a HistogramDataPoint, which numbers it otherwise.
 const AttrsOfHistogram = 9
 
+// attrsOfExpHist is the same in an ExponentialHistogramDataPoint.
+const attrsOfExpHist = 1
+
 // Instrument is the data a metric carries.
 type Instrument uint8
 

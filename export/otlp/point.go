@@ -75,3 +75,63 @@ func numberPoint(metric, b []byte) EncodedPoint {
 	}
 	return p
 }
+
+// EncodedMetric is a gauge or sum of encoded metrics.
+type EncodedMetric struct {
+	Field                   []byte // the whole field of ScopeMetrics, for [EachPoint]
+	Name, Description, Unit []byte
+	Instrument              Instrument
+}
+
+// EachMetric calls do for every metric in repeated metrics fields. Framing that is broken ends it.
+func EachMetric(metrics []byte, do func(EncodedMetric)) {
+	for len(metrics) > 0 {
+		f, rest, err := nextField(metrics)
+		if err != nil {
+			return
+		}
+		m := EncodedMetric{Field: metrics[:len(metrics)-len(rest)]}
+		metrics = rest
+		for b := f.val; len(b) > 0; {
+			f, rest, err := nextField(b)
+			if err != nil {
+				return
+			}
+			switch b = rest; f.number {
+			case 1:
+				m.Name = f.val
+			case 2:
+				m.Description = f.val
+			case 3:
+				m.Unit = f.val
+			case dataSum:
+				m.Instrument = sumOf(f.val)
+			}
+		}
+		do(m)
+	}
+}
+
+// sumOf tells what kind of sum a Sum message is.
+func sumOf(sum []byte) Instrument {
+	temporality, monotonic := uint64(0), false
+	for len(sum) > 0 {
+		f, rest, err := nextField(sum)
+		if err != nil {
+			return UpDown
+		}
+		switch sum = rest; f.number {
+		case 2:
+			temporality = f.num
+		case 3:
+			monotonic = f.num != 0
+		}
+	}
+	switch {
+	case !monotonic:
+		return UpDown
+	case temporality == temporalityDelta:
+		return DeltaCount
+	}
+	return Counter
+}

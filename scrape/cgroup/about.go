@@ -3,6 +3,7 @@ package cgroup
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -93,7 +94,7 @@ func (s *Cgroups) describe(e *entity) bool {
 	return true
 }
 
-// newGroup encodes the resource of a container or pod.
+// newGroup encodes the resource of a container or pod, and says what it is called elsewhere.
 func (s *Cgroups) newGroup(e *entity, p *Pod, c *Container) *otlp.Group {
 	var kvs []otlp.KeyValue
 	if e.id != "" {
@@ -108,6 +109,8 @@ func (s *Cgroups) newGroup(e *entity, p *Pod, c *Container) *otlp.Group {
 	if c != nil {
 		kvs = append(kvs, c.Resource...)
 	}
+	kvs = slices.Clip(kvs)
+	s.view(e, kvs)
 	return otlp.NewGroup(append(kvs, s.resource...), otlp.SchemaURL, scopeName, s.version)
 }
 

@@ -50,6 +50,7 @@ type Cgroups struct {
 	interval time.Duration
 	log      *slog.Logger
 	machine  *otlp.Group // of the units
+	names    translation
 
 	tree   *tree // nil: not found yet
 	looked uint64
@@ -101,6 +102,7 @@ func New(cfg Config, rootPath string, resource []otlp.KeyValue, version string, 
 		devices:    map[[2]uint32]*blockDevice{},
 		maxOpen:    maxOpenFiles(),
 	}
+	s.names = translate(&s.cfg)
 	s.appear, s.vanish = s.appeared, s.vanished
 	return s, s.register(reg)
 }
@@ -207,6 +209,9 @@ func (s *Cgroups) claim(e *entity) {
 	}
 	kind, id := e.claimed()
 	e.claims = s.overlap.ClaimAll("cgroup", s.interval, kind, id, e.points.Table)
+	if e.kind == container {
+		follow(e.claims)
+	}
 	e.start = s.overlap.Start(kind, id, e.start)
 }
 

@@ -19,6 +19,8 @@ type Config struct {
 	Network    Group  `yaml:"network" doc:"k8s.pod.network.*, and container.network.* outside Kubernetes; without points where /proc does not show processes of them"`
 	Processes  Group  `yaml:"processes" doc:"container.process.count, container.file_descriptor.* and container.cpu.sched.time; detail, which is one system call for each open file: container.socket.count"`
 	Hugetlb    Toggle `yaml:"hugetlb" doc:"container.hugetlb.*: huge pages"`
+
+	Names string `yaml:"-"` // scrape.names
 }
 
 // Toggle is a group of metrics that has no other setting than on or off.

@@ -118,11 +118,14 @@ func (s *Cgroups) emitContainer(e *entity) {
 	for i, size := range s.huge {
 		w.int(containerHugetlbHits, size.attrs, hugetlbHits+field(i))
 	}
+	if w.p.View != nil {
+		s.emitTheirs(w)
+	}
 }
 
 func (s *Cgroups) emitCPU(w writer) {
 	e := w.e
-	modes, detail := s.cfg.CPU.Modes, s.cfg.CPU.Detail
+	modes, detail, theirs := s.cfg.CPU.Modes, s.cfg.CPU.Detail, w.p.View != nil
 	if modes {
 		w.seconds(containerCPUTime, s.attrs.user, cpuUser)
 		w.seconds(containerCPUTime, s.attrs.system, cpuSystem)
@@ -139,7 +142,7 @@ func (s *Cgroups) emitCPU(w writer) {
 		w.int(containerPeriods, nil, cpuPeriods)
 		w.int(containerThrottled, nil, cpuThrottled)
 		w.seconds(containerThrottledTime, nil, cpuThrottledTime)
-		if detail {
+		if detail || theirs {
 			w.int(containerBursts, nil, cpuBursts)
 			w.seconds(containerBurstTime, nil, cpuBurstTime)
 		}
@@ -150,7 +153,7 @@ func (s *Cgroups) emitCPU(w writer) {
 }
 
 func (s *Cgroups) emitMemory(w writer) {
-	e, a, detail := w.e, &s.attrs, s.cfg.Memory.Detail
+	e, a, detail, theirs := w.e, &s.attrs, s.cfg.Memory.Detail, w.p.View != nil
 	w.int(containerMemoryUsage, nil, memUsage)
 	w.int(containerMemoryRSS, nil, memRSS)
 	set, ok := e.workingSet()
@@ -160,7 +163,7 @@ func (s *Cgroups) emitMemory(w writer) {
 		w.level(containerAvailable, available, ok)
 	}
 	w.int(containerMemoryLimit, nil, memLimit)
-	if detail {
+	if detail || theirs {
 		reserved := e.v[memMin]
 		if reserved == 0 {
 			reserved = e.v[memLow]
@@ -170,21 +173,27 @@ func (s *Cgroups) emitMemory(w writer) {
 	if s.swap {
 		w.int(containerSwapUsage, nil, memSwap)
 	}
-	if detail {
+	if detail || theirs {
 		w.int(containerSwapLimit, nil, memSwapLimit)
 		sum, limit := e.v[memAndSwapLimit], e.v[memLimit]
 		w.level(containerSwapLimit, max(sum, limit)-limit, e.has.has(memAndSwapLimit) && e.has.has(memLimit))
 	}
 	w.int(containerCache, nil, memCache)
-	if detail {
+	if detail || theirs {
 		w.int(containerMapped, nil, memMapped)
+	}
+	if detail {
 		w.int(containerFileLRU, a.active, memActiveFile)
 		w.int(containerFileLRU, a.inactive, memInactiveFile)
 		w.int(containerKernel, nil, memKernel)
 		w.int(containerShmem, nil, memShmem)
 		w.int(containerDirty, nil, memDirty)
 		w.int(containerWriteback, nil, memWriteback)
+	}
+	if detail || theirs {
 		w.int(containerPeak, nil, memPeak)
+	}
+	if detail {
 		w.int(containerMemoryEvents, a.low, memEventLow)
 	}
 	w.int(containerMemoryEvents, a.high, memEventHigh)
@@ -263,7 +272,7 @@ func (s *Cgroups) emitPod(e *entity) {
 		w.usage(podCPUUsage, nil, cpuTime)
 	}
 	w.int(podMemoryUsage, nil, memUsage)
-	if detail {
+	if detail || w.p.View != nil {
 		w.int(podMemoryRSS, nil, memRSS)
 	}
 	set, ok := e.workingSet()

@@ -56,7 +56,8 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 	everyone, perPod, perContainer := file{kinds: all}, file{kinds: containers | pods}, file{kinds: containers}
 	rare, rareOfPods := file{kinds: containers, rare: true}, file{kinds: containers | pods, rare: true}
 
-	cpu, detail, modes := cfg.CPU.Enabled, cfg.CPU.Enabled && cfg.CPU.Detail, cfg.CPU.Enabled && cfg.CPU.Modes
+	theirs := cfg.theirs()
+	cpu, detail, modes := cfg.CPU.Enabled, cfg.CPU.Enabled && (cfg.CPU.Detail || theirs), cfg.CPU.Enabled && (cfg.CPU.Modes || theirs)
 	times := map[string]key{"usage_usec": {cpuTime, us}, "user_usec": {cpuUser, us}, "system_usec": {cpuSystem, us}}
 	throttling := map[string]key{
 		"nr_periods": {cpuPeriods, 1}, "nr_throttled": {cpuThrottled, 1}, "throttled_usec": {cpuThrottledTime, us},
@@ -80,7 +81,7 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 	v2(ctlCPU, rare, cpu, "cpu.max", cpuMax, cpuQuota, cpuPeriod)
 	v2(ctlCPU, rare, detail, "cpu.weight", cpuWeight, cpuShares)
 
-	mem, detail := cfg.Memory.Enabled, cfg.Memory.Enabled && cfg.Memory.Detail
+	mem, detail := cfg.Memory.Enabled, cfg.Memory.Enabled && (cfg.Memory.Detail || theirs)
 	v1(ctlMemory, everyone, mem, "memory.usage_in_bytes", amount(memUsage, 1), memUsage)
 	v1(ctlMemory, perPod, mem, "memory.stat", keyed(memoryStatV1), memoryFields(memoryStatV1)...)
 	v1(ctlMemory, perContainer, mem, "memory.failcnt", amount(memEventMax, 1), memEventMax)
@@ -88,7 +89,7 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 	v1(ctlMemory, rareOfPods, mem, "memory.limit_in_bytes", limit(memLimit), memLimit)
 	v1(ctlMemory, rare, detail, "memory.soft_limit_in_bytes", limit(memLow), memLow)
 	v1(ctlMemory, rare, detail, "memory.memsw.limit_in_bytes", limit(memAndSwapLimit), memAndSwapLimit)
-	v1(ctlMemory, perContainer, detail, "memory.kmem.usage_in_bytes", amount(memKernel, 1), memKernel)
+	v1(ctlMemory, perContainer, mem && cfg.Memory.Detail, "memory.kmem.usage_in_bytes", amount(memKernel, 1), memKernel)
 	v1(ctlMemory, perContainer, detail, "memory.max_usage_in_bytes", amount(memPeak, 1), memPeak)
 	v2(ctlMemory, everyone, mem, "memory.current", amount(memUsage, 1), memUsage)
 	v2(ctlMemory, perPod, mem, "memory.stat", keyed(memoryStatV2), memoryFields(memoryStatV2)...)
@@ -124,6 +125,8 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 	add(ctlPids, file{kinds: containers | units}, threads, "pids.current", amount(pidsCount, 1), pidsCount)
 	add(ctlPids, rare, threads, "pids.max", limit(pidsLimit), pidsLimit)
 	add(ctlPids, perContainer, threads && cfg.Threads.Detail, "pids.events", keyed(map[string]key{"max": {pidsLimitHits, 1}}), pidsLimitHits)
+
+	add(ctlPids, perContainer, threads && theirs, "cgroup.procs", lines(pidsProcesses), pidsProcesses)
 
 	for i, size := range huge {
 		usage, hits := hugetlbUsage+field(i), hugetlbHits+field(i)

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stint/export/otlp"
+	"stint/scrape/series"
 )
 
 // live is a directory of cgroups of this machine's kernel, in every hierarchy that is used.
@@ -106,8 +107,10 @@ func wordOf(content, word string) uint64 {
 	return 0
 }
 
-func liveSource(t testing.TB) *Cgroups {
-	s, err := New(Defaults(), "/", nil, "", nil, nil, 0, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+func liveSource(t testing.TB) *Cgroups { return liveNamed(t, series.SemConv) }
+
+func liveNamed(t testing.TB, names string) *Cgroups {
+	s, err := New(withNames(names), "/", nil, "", nil, nil, 0, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,9 +332,15 @@ func (l *live) podsOf(n int) {
 // BenchmarkScrape reads 110 pods with two containers each of this machine's kernel.
 // cpu-ns/op is user and system time of the process.
 func BenchmarkScrape(b *testing.B) {
+	for _, names := range []string{series.SemConv, series.Prometheus, series.Both} {
+		b.Run("names="+names, func(b *testing.B) { benchmarkScrape(b, names) })
+	}
+}
+
+func benchmarkScrape(b *testing.B, names string) {
 	l := newLive(b)
 	l.podsOf(110)
-	s := liveSource(b)
+	s := liveNamed(b, names)
 	bytes, points := 0, 0
 	at, step := time.Unix(1800000000, 0), time.Microsecond
 	scrape := func() {

@@ -13,8 +13,9 @@ func Metrics() []series.Metric {
 		table   []series.Metric
 	}{{"container", containerMetrics}, {"pod", podMetrics}, {"unit", unitMetrics}} {
 		for _, m := range t.table {
-			m.Scraper = t.scraper
-			all = append(all, m)
+			if m.Scraper = t.scraper; !series.IsPrometheus(m.Name) {
+				all = append(all, m)
+			}
 		}
 	}
 	return all
@@ -73,9 +74,10 @@ const (
 	containerSchedTime
 	containerHugetlb
 	containerHugetlbHits
+	containerUser // from here on cAdvisor's
 )
 
-var containerMetrics = []series.Metric{
+var containerMetrics = append([]series.Metric{
 	containerCPUTime: {
 		Metric: otlp.Metric{Name: "container.cpu.time", Unit: "s", Instrument: otlp.Counter, Double: true,
 			Description: "CPU time that the container used."},
@@ -403,7 +405,7 @@ var containerMetrics = []series.Metric{
 		Source:     "v2 hugetlb.SIZE.events max; v1 hugetlb.SIZE.failcnt",
 		When:       "hugetlb is on",
 	},
-}
+}, CAdvisorMetrics...)
 
 const (
 	podCPUTime = iota

@@ -56,6 +56,7 @@ const (
 	pidsCount
 	pidsLimit // absent: none
 	pidsLimitHits
+	pidsProcesses
 
 	psiCPUSome
 	psiCPUFull
@@ -176,6 +177,14 @@ func amount(f field, unit uint64) parser {
 			return b, false
 		}
 		r.set(f, n*unit)
+		return nil, true
+	}
+}
+
+// lines parses a file that has a line for each of what it tells.
+func lines(f field) parser {
+	return func(r *reading, b []byte) ([]byte, bool) {
+		r.set(f, uint64(bytes.Count(b, []byte("\n"))))
 		return nil, true
 	}
 }

@@ -56,20 +56,29 @@ func (cs Claims) Release() {
 }
 
 // Hand hands over what points committed to s, all of time at, in a scrape that began at tick;
-// without the metrics that another source has.
+// without the metrics that another source has, under any name.
 func (cs Claims) Hand(points *series.Points, s *otlp.Series, tick time.Time, at uint64, group *otlp.Group, hand func(*otlp.Group, []byte, int)) {
-	start, n := 0, 0 // of what is handed over together
-	for _, run := range points.Runs() {
-		if cs == nil || cs[run.Metric] == nil || cs[run.Metric].Judge(tick, at, s.Bytes()[run.Start:run.End], run.Points) == Pass {
-			n += run.Points
-			continue
-		}
-		if n > 0 {
-			hand(group, s.Bytes()[start:run.Start], n)
-		}
-		start, n = run.End, 0
+	ours := series.Sending{Group: group, Data: s.Bytes()}
+	view := points.View
+	var theirs series.Sending
+	if view != nil {
+		theirs = series.Sending{Group: view.Group, Data: view.Bytes()}
 	}
-	if n > 0 {
-		hand(group, s.Bytes()[start:], n)
+	for i, run := range points.Runs() {
+		pass := true
+		if cs != nil && cs[run.Metric] != nil {
+			c, data := cs[run.Metric], s.Bytes()[run.Start:run.End]
+			if view.Alone() || view.Follows(run.Metric) {
+				pass = c.Again(tick, at, data, run.Points) == Pass
+			} else {
+				pass = c.Judge(tick, at, data, run.Points) == Pass
+			}
+		}
+		ours.Add(run, pass && view.Ours(run.Metric), hand)
+		if view != nil {
+			theirs.Add(view.Run(i), pass, hand)
+		}
 	}
+	ours.Flush(hand)
+	theirs.Flush(hand)
 }

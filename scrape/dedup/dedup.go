@@ -85,7 +85,11 @@ type Claim struct {
 	cumulative bool
 	released   bool
 
+	judged  uint64 // time of the points that were judged last
+	verdict Verdict
+
 	time  uint64 // of the points sent last
+	seen  uint64 // of the newest points that were out of order
 	falls int    // refusals for a value that fell, in a row
 	last  []byte // the points sent last, if cumulative
 }
@@ -161,6 +165,7 @@ func (c *Claim) Release() {
 func (c *Claim) Judge(tick time.Time, at uint64, data []byte, points int) Verdict {
 	c.t.mu.Lock()
 	v := c.judge(tick, at, data)
+	c.judged, c.verdict = at, v
 	c.t.mu.Unlock()
 	if v != Pass {
 		c.t.suppressed[v].Add(float64(points))
@@ -179,6 +184,12 @@ func (c *Claim) judge(tick time.Time, at uint64, data []byte) Verdict {
 	}
 	switch {
 	case at <= q.before || at < c.time:
+		// The kubelet's figures may be older than an interval: until they have passed what the
+		// cgroups' last were, they are late, but not missing. Otherwise the cgroups' would be
+		// sent again meanwhile, newer still, and the kubelet's never.
+		if at > c.seen {
+			c.seen, q.tick = at, tick
+		}
 		return OutOfOrder
 	case at == c.time:
 		return Stale
@@ -197,6 +208,29 @@ func (c *Claim) judge(tick time.Time, at uint64, data []byte) Verdict {
 	}
 	q.tick, q.time, c.time, c.falls = tick, max(q.time, at), at, 0
 	return Pass
+}
+
+// Again is the verdict on the points of that time, which were judged before, for others that tell
+// the same.
+func (c *Claim) Again(tick time.Time, at uint64, data []byte, points int) Verdict {
+	c.t.mu.Lock()
+	v, known := c.verdict, c.judged == at
+	c.t.mu.Unlock()
+	if !known { // there were none
+		return c.Judge(tick, at, data, points)
+	}
+	return v
+}
+
+// Lost tells whether another source's figures of a quantity are sent in place of those of source.
+func (t *Table) Lost(source string, k Key) bool {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	q := t.quantities[k]
+	return q != nil && q.active != nil && q.active.source != source
 }
 
 // takeOver makes c the active source, if it may be.

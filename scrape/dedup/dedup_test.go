@@ -172,3 +172,63 @@ func TestNothingIsKeptOfEntitiesThatAreGone(t *testing.T) {
 		t.Errorf("%d quantities and %d starts are left", len(table.quantities), len(table.starts))
 	}
 }
+
+// TestAgain: points of the same quantity and time share a verdict, without being judged, or
+// counted, twice.
+func TestAgain(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	table := New(Defaults(), reg)
+	k := Key{Node, "", "system.cpu.time"}
+	host, kubelet := table.Claim("host", time.Second, k, false), table.Claim("kubelet", time.Second, k, false)
+	tick := time.Unix(100, 0)
+	if v := host.Again(tick, 5, nil, 1); v != Pass {
+		t.Errorf("what was not judged yet is %v", v)
+	}
+	if v, w := host.Again(tick, 5, nil, 1), host.Judge(tick, 5, nil, 1); v != Pass || w != Stale {
+		t.Errorf("again %v, judged again %v, want pass and stale", v, w)
+	}
+	if v, w := kubelet.Judge(tick, 6, nil, 7), kubelet.Again(tick, 6, nil, 7); v != Duplicate || w != Duplicate {
+		t.Errorf("of the other source: %v, again %v, want duplicate", v, w)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if len(m.Label) > 0 && m.Label[0].GetValue() == "duplicate" && m.Counter.GetValue() != 7 {
+				t.Errorf("%v duplicates are counted, want 7", m.Counter.GetValue())
+			}
+		}
+	}
+	if table.Lost("host", k) || !table.Lost("kubelet", k) || table.Lost("host", Key{Node, "", "other"}) || (*Table)(nil).Lost("host", k) {
+		t.Error("the wrong source has lost")
+	}
+}
+
+// TestLateIsNotMissing: a better source whose figures are older than an interval takes over, although
+// the other one's are newer at every tick.
+func TestLateIsNotMissing(t *testing.T) {
+	const interval, lag = 10 * time.Second, 12 * time.Second
+	cfg := Defaults()
+	cfg.Container = "kubelet"
+	table := New(cfg, nil)
+	k := Key{Container, "c1", "container.memory.usage"}
+	other, better := table.Claim("cgroup", interval, k, false), table.Claim("kubelet", interval, k, false)
+	var sent []string
+	for i := range 9 {
+		tick := time.Unix(1000, 0).Add(time.Duration(i) * interval)
+		if other.Judge(tick, uint64(tick.UnixNano()), nil, 1) == Pass {
+			sent = append(sent, fmt.Sprint("other ", i))
+		}
+		if i == 0 || i == 3 {
+			continue // not known yet; missing once, so that the other takes over
+		}
+		if better.Judge(tick, uint64(tick.Add(-lag).UnixNano()), nil, 1) == Pass {
+			sent = append(sent, fmt.Sprint("better ", i))
+		}
+	}
+	if got, want := strings.Join(sent, ", "), "better 1, better 2, other 4, better 6, better 7, better 8"; got != want {
+		t.Errorf("sent: %s, want %s", got, want)
+	}
+}

@@ -39,6 +39,8 @@ type Config struct {
 	Systemd    Systemd    `yaml:"systemd" doc:"systemd.unit.*: states and restarts of units; off by default"`
 	Textfile   Textfile   `yaml:"textfile" doc:"series of files in Prometheus' text format, as others write them for node_exporter; off by default"`
 	System     Detailed   `yaml:"system" doc:"system.uptime and file descriptors; with detail boot time and entropy"`
+
+	Names string `yaml:"-"` // scrape.names
 }
 
 // Toggle is a group of metrics that has no other setting than on or off.

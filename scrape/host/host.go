@@ -8,6 +8,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -34,6 +35,7 @@ type Host struct {
 	group           *otlp.Group
 	resource        []otlp.KeyValue // that of group
 	version         string          // the agent's
+	theirs          *otlp.Group     // of the points that are sent under node_exporter's names; nil: none are
 	parts           []part
 
 	// boot is when the machine started (ns since 1970), the start time of its counters; 0
@@ -52,6 +54,11 @@ type part struct {
 	scraper
 	points series.Points
 	claims dedup.Claims
+	twin   *part // reads what node_exporter's names need in more detail than is sent under ours; nil: the same
+
+	// For node_scrape_collector_*.
+	scraped atomic.Int64 // how long the last scrape took, ns; 0: there was none
+	failed  atomic.Bool
 }
 
 // scraper reads one group of metrics into p; now is the time of the tick in ns since 1970.
@@ -113,20 +120,66 @@ func New(cfg Config, rootPath, nodeName, version string, overlap *dedup.Table, i
 	h := &Host{root: root, proc: root + "/proc", sys: root + "/sys", log: log, resource: resource(root, nodeName), version: version}
 	h.pid = h.findPID()
 	h.group = otlp.NewGroup(h.resource, otlp.SchemaURL, "stint/scrape/host", version)
-	h.stat = shared[stat]{file: kernel.NewFile(h.proc + "/stat"), parse: parseStat, val: stat{perCPU: cfg.CPU.PerCPU, wantSoftirq: cfg.CPU.Softirq}}
+	full := cfg.forPrometheus()
+	h.stat = shared[stat]{file: kernel.NewFile(h.proc + "/stat"), parse: parseStat, val: stat{perCPU: full.CPU.PerCPU, wantSoftirq: cfg.CPU.Softirq}}
 	h.loadavg = shared[loadavg]{file: kernel.NewFile(h.proc + "/loadavg"), parse: parseLoadavg}
 	h.vmstat = shared[vmstat]{file: kernel.NewFile(h.proc + "/vmstat"), parse: parseVmstat}
-	if cfg.Enabled {
-		for _, s := range scrapers {
-			if s.enabled(&cfg) {
-				h.parts = append(h.parts, part{
-					name: s.name, scraper: s.new(h, &cfg), points: series.Points{Table: s.table},
-					claims: overlap.ClaimAll("host", interval, dedup.Node, "", s.table),
-				})
-			}
+	if !cfg.Enabled {
+		return h
+	}
+	h.parts = make([]part, 0, len(scrapers)+1) // which are pointed at
+	for _, s := range scrapers {
+		if !s.enabled(&cfg) {
+			continue
 		}
+		of := &cfg
+		if cfg.Names == series.Prometheus {
+			of = &full
+		}
+		h.parts = append(h.parts, part{
+			name: s.name, scraper: s.new(h, of), points: series.Points{Table: s.table},
+			claims: overlap.ClaimAll("host", interval, dedup.Node, "", s.table),
+		})
+		h.translate(&h.parts[len(h.parts)-1], s.new, &cfg, &full)
+	}
+	if cfg.Names == series.Prometheus || cfg.Names == series.Both {
+		h.theirs = series.Group(h.resource, "node-exporter", "stint/scrape/host", version)
+		extra := newNodeExporter(h, &cfg, overlap)
+		h.parts = append(h.parts, part{name: extraScraper, scraper: extra, points: series.Points{Table: extra.table}})
+		extra.tell(h.parts)
 	}
 	return h
+}
+
+// translate makes a part send its points under node_exporter's names, where that is asked for. If
+// these need more detail than ours have, and ours are sent as well, a second one reads it.
+func (h *Host) translate(p *part, again func(*Host, *Config) scraper, cfg, full *Config) {
+	t := series.NewTranslation(cfg.Names, p.points.Table, PrometheusRules)
+	if t == nil {
+		return
+	}
+	if h.theirs == nil {
+		h.theirs = series.Group(h.resource, "node-exporter", "stint/scrape/host", h.version)
+	}
+	if cfg.Names == series.Prometheus || !detailed[p.name] {
+		p.points.View = t.View(h.theirs, nil)
+		return
+	}
+	t.HideAll()
+	p.twin = &part{name: p.name, scraper: again(h, full), points: series.Points{Table: p.points.Table, View: t.View(h.theirs, nil)}, claims: p.claims}
+}
+
+// detailed are the scrapers whose detail node_exporter's names need.
+var detailed = map[string]bool{"cpu": true, "system": true, "netstat": true, "softnet": true, "clock": true}
+
+// forPrometheus is the configuration that gives what node_exporter tells by default.
+func (c Config) forPrometheus() Config {
+	if c.Names == series.Prometheus || c.Names == series.Both {
+		c.CPU.PerCPU, c.CPU.Guest, c.CPU.Topology, c.CPU.Sched, c.CPU.Frequency = true, true, true, true, true
+		c.System.Detail, c.Netstat.Detail, c.Clock.Detail = true, true, true
+		c.Softnet.PerCPU, c.Softnet.Detail = true, true
+	}
+	return c
 }
 
 // findPID says whose /proc directory shows the host's namespaces.
@@ -164,9 +217,30 @@ func (h *Host) Scrape(_ context.Context, i int, at time.Time, hand func(*otlp.Gr
 	if each, ok := p.scraper.(handing); ok {
 		return each.scrapeEach(h.boottime(now), now, hand)
 	}
+	if h.theirs == nil {
+		return h.read(p, at, now, h.group, hand)
+	}
+	begin, err := time.Now(), errPanicked
+	defer func() { // which others read meanwhile
+		p.failed.Store(err != nil)
+		p.scraped.Store(int64(time.Since(begin)))
+	}()
+	group := h.group
+	if p.name == extraScraper {
+		group = h.theirs
+	}
+	ours := h.read(p, at, now, group, hand)
+	if p.twin != nil {
+		ours = errors.Join(ours, h.read(p.twin, at, now, group, hand))
+	}
+	err = ours
+	return err
+}
+
+func (h *Host) read(p *part, at time.Time, now uint64, group *otlp.Group, hand func(*otlp.Group, []byte, int)) error {
 	p.points.Begin(h.boottime(now))
 	err := p.scrape(&p.points, now)
-	p.claims.Hand(&p.points, p.points.Commit(now), at, now, h.group, hand)
+	p.claims.Hand(&p.points, p.points.Commit(now), at, now, group, hand)
 	return err
 }
 
@@ -174,6 +248,9 @@ func (h *Host) Scrape(_ context.Context, i int, at time.Time, hand func(*otlp.Gr
 func (h *Host) Close() error {
 	for i := range h.parts {
 		h.parts[i].close()
+		if t := h.parts[i].twin; t != nil {
+			t.close()
+		}
 	}
 	h.stat.close()
 	h.loadavg.close()

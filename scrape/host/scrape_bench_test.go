@@ -7,12 +7,21 @@ import (
 	"time"
 
 	"stint/export/otlp"
+	"stint/scrape/series"
 )
 
 // BenchmarkScrape reads this machine once per operation, by scraper and all of them one after
 // the other, encoded. cpu-ns/op is user and system time of the process.
 func BenchmarkScrape(b *testing.B) {
-	h := New(Defaults(), "/", "", "", nil, 0, slog.New(slog.DiscardHandler))
+	benchmarkScrape(b, series.SemConv, "")
+	benchmarkScrape(b, series.Prometheus, "names=prometheus/")
+	benchmarkScrape(b, series.Both, "names=both/")
+}
+
+func benchmarkScrape(b *testing.B, names, prefix string) {
+	cfg := Defaults()
+	cfg.Names = names
+	h := New(cfg, "/", "", "", nil, 0, slog.New(slog.DiscardHandler))
 	defer h.Close()
 	at := time.Unix(1800000000, 0)
 	run := func(name string, parts ...int) {
@@ -45,9 +54,9 @@ func BenchmarkScrape(b *testing.B) {
 	var all []int
 	for i, name := range h.Scrapers() {
 		all = append(all, i)
-		run("scraper="+name, i)
+		run(prefix+"scraper="+name, i)
 	}
-	run("all", all...)
+	run(prefix+"all", all...)
 }
 
 func cpuTimeUsed() time.Duration {

@@ -33,6 +33,7 @@ type Config struct {
 	Utilization        bool          `yaml:"utilization" doc:"also what pods and containers use by their limits and requests, and by what the node has"`
 
 	RootPath string `yaml:"-"` // scrape.root_path, whose /proc tells what the node has
+	Names    string `yaml:"-"` // scrape.names
 }
 
 // Figures is a group of metrics of the kubelet's statistics.

@@ -47,6 +47,7 @@ type Stats struct {
 	resource []otlp.KeyValue
 	overlap  *dedup.Table
 	log      *slog.Logger
+	names    translation
 
 	summary *summary
 	polls   uint64 // so far
@@ -94,6 +95,7 @@ func NewStats(cfg Config, client *Client, table *Pods, nodeName, version string,
 	if nodeName != "" && !slices.ContainsFunc(resource, func(kv otlp.KeyValue) bool { return kv.Key == "k8s.node.name" }) {
 		s.resource = append(s.resource, otlp.Attr("k8s.node.name", nodeName))
 	}
+	s.names = translate(&s.cfg)
 	s.summary = newSummary(s.takeNode, s.takePod)
 	one := func(key, value string) []byte { return series.Attributes(otlp.Attr(key, value)) }
 	s.attrs.major, s.attrs.minor = one("system.paging.fault.type", "major"), one("system.paging.fault.type", "minor")

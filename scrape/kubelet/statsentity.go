@@ -181,7 +181,9 @@ func (s *Stats) describePod(p *podEntity, v *sample) bool {
 		p.resource, p.demand = about.Resource(), about.demand()
 	}
 	p.about = about
-	p.group = s.newGroup(p.group, append([]otlp.KeyValue{otlp.Attr("k8s.pod.uid", p.key.Entity)}, p.resource...)...)
+	kvs := append([]otlp.KeyValue{otlp.Attr("k8s.pod.uid", p.key.Entity)}, p.resource...)
+	p.group = s.newGroup(p.group, kvs...)
+	s.show(&p.entity, s.names.pods, series.CAdvisorLabels(kvs, ""), kvs...)
 	return true
 }
 
@@ -239,6 +241,7 @@ func (s *Stats) describeContainer(p *podEntity, c *containerEntity, v *sample) b
 	}
 	kvs = append(append(append(kvs, otlp.Attr("k8s.pod.uid", p.key.Entity)), p.resource...), known.Resource()...)
 	c.about, c.group = p.about, s.newGroup(c.group, kvs...)
+	s.show(&c.entity, s.names.containers, series.CAdvisorLabels(kvs, c.id), kvs...)
 	if c.claims == nil {
 		key := dedup.Key{Kind: dedup.Container, Entity: c.id}
 		if c.id == "" {
@@ -282,6 +285,9 @@ func (s *Stats) describeVolume(p *podEntity, e *volumeEntity, v *sample) bool {
 	if attrs := series.Attributes(kvs...); !bytes.Equal(attrs, e.attrs) {
 		e.attrs = attrs
 	}
+	if claim != "" { // else they are sent under our names
+		s.show(&e.entity, s.names.volumes, volumeLabels(p.resource, claim), append([]otlp.KeyValue{otlp.Attr("k8s.pod.uid", p.key.Entity)}, p.resource...)...)
+	}
 	e.skip = s.cfg.Volumes == "none" || s.cfg.Volumes == "pvc" && claim == "" && kind != "emptyDir"
 	return !e.skip
 }
@@ -294,8 +300,15 @@ func (s *Stats) commit(e *entity, at time.Time, hand func(*otlp.Group, []byte, i
 	}
 	encoded := e.points.Commit(0)
 	data := encoded.Bytes()
-	point, start, n := 0, 0, 0 // start and n: what is handed over together
-	for _, run := range e.points.Runs() {
+	ours := series.Sending{Group: e.group, Data: data}
+	view := e.points.View
+	var theirs series.Sending
+	if view != nil {
+		view.SetTimes(e.times)
+		theirs = series.Sending{Group: view.Group, Data: view.Bytes()}
+	}
+	point := 0
+	for i, run := range e.points.Runs() {
 		t := e.times[point]
 		for range run.Points {
 			encoded.SetPointTime(point, t)
@@ -309,16 +322,12 @@ func (s *Stats) commit(e *entity, at time.Time, hand func(*otlp.Group, []byte, i
 			c = s.overlap.Claim("kubelet", s.cfg.Interval, key, m.Instrument == otlp.Counter)
 			e.claims[run.Metric] = c
 		}
-		if c.Judge(at, t, data[run.Start:run.End], run.Points) == dedup.Pass {
-			n += run.Points
-			continue
+		pass := c.Judge(at, t, data[run.Start:run.End], run.Points) == dedup.Pass
+		ours.Add(run, pass && view.Ours(run.Metric), hand)
+		if view != nil {
+			theirs.Add(view.Run(i), pass, hand)
 		}
-		if n > 0 {
-			hand(e.group, data[start:run.Start], n)
-		}
-		start, n = run.End, 0
 	}
-	if n > 0 {
-		hand(e.group, data[start:], n)
-	}
+	ours.Flush(hand)
+	theirs.Flush(hand)
 }

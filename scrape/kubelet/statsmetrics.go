@@ -10,8 +10,9 @@ func StatsMetrics() []series.Metric {
 	var all []series.Metric
 	for _, t := range [][]series.Metric{nodeMetrics, systemMetrics, podMetrics, volumeMetrics, containerMetrics} {
 		for _, m := range t {
-			m.Scraper = statsScraper
-			all = append(all, m)
+			if m.Scraper = statsScraper; !series.IsPrometheus(m.Name) {
+				all = append(all, m)
+			}
 		}
 	}
 	return all
@@ -531,10 +532,11 @@ const (
 	containerCPURequest
 	containerMemoryLimit
 	containerMemoryRequest
+	containerStarted // cAdvisor's
 )
 
 // containerMetrics are of a container.
-var containerMetrics = []series.Metric{
+var containerMetrics = append([]series.Metric{
 	containerCPUTime: {
 		Metric: otlp.Metric{Name: "container.cpu.time", Unit: "s", Instrument: otlp.Counter, Double: true,
 			Description: "CPU time that the container used."},
@@ -692,4 +694,4 @@ var containerMetrics = []series.Metric{
 		Source: "container.memory.usage / request in the specification of the pod",
 		When:   "scrape.kubelet.utilization is on, and the container has one",
 	},
-}
+}, CAdvisorMetrics...)

@@ -217,6 +217,7 @@ func (s *Stats) takeNode() {
 	if s.node == nil {
 		s.node = &entity{group: s.newGroup(nil)}
 		s.enter(s.node, dedup.Key{Kind: dedup.Node}, nodeMetrics, v)
+		s.show(s.node, s.names.node, nil)
 	}
 	s.node.seen = s.polls
 	s.learnNode(v)
@@ -453,6 +454,9 @@ func (s *Stats) takeContainer(p *podEntity, v *sample) {
 		s.ofTheNode(w, containerCPUOfNode, containerMemoryOfNode)
 		w.utilization(containerCPULimit, c.demand)
 	}
+	if t, ok := w.time(cpuAt); ok && c.points.View != nil && v.tells(began) {
+		w.float(containerStarted, nil, t, float64(v.v[began])/1e9)
+	}
 }
 
 func (s *Stats) takeVolume(p *podEntity, v *sample) {
@@ -475,7 +479,7 @@ func (s *Stats) takeVolume(p *podEntity, v *sample) {
 	if v.zero(fsInodes) {
 		return
 	}
-	if w.detail {
+	if s.names.inodes || e.points.View != nil {
 		w.int(volumeInodes, e.attrs, fsAt, fsInodes)
 	}
 	w.int(volumeInodesFree, e.attrs, fsAt, fsInodesFree)

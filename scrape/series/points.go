@@ -15,10 +15,12 @@ import (
 type Points struct {
 	Table []Metric
 	Start uint64 // start time of the sums that follow; a scraper may change it on the way
+	View  *View  // shows them under other names, too; nil: no
 
 	got     []point
 	encoded []point // what series holds; values as of encoding
 	runs    []Run   // of encoded
+	version uint64  // of encoded
 	series  otlp.Series
 }
 
@@ -86,6 +88,9 @@ func (p *Points) Commit(now uint64) *otlp.Series {
 		}
 	}
 	p.series.SetTime(now)
+	if p.View != nil {
+		p.View.commit(p, now)
+	}
 	return &p.series
 }
 
@@ -105,6 +110,7 @@ func (p *Points) same() bool {
 }
 
 func (p *Points) encode() {
+	p.version++
 	p.series.Reset()
 	p.runs = p.runs[:0]
 	for i := range p.got {
@@ -132,4 +138,34 @@ func (p *Points) endRun() {
 // Attributes encodes attributes of a point.
 func Attributes(kvs ...otlp.KeyValue) []byte {
 	return otlp.AppendAttrs(nil, otlp.AttrsOfPoint, kvs)
+}
+
+// Sending puts together what is handed over: stretches of encoded points without those that are
+// held back.
+type Sending struct {
+	Group *otlp.Group
+	Data  []byte
+
+	start, end, points int // of the stretch that is open
+}
+
+// Add says whether the next run is sent. What ends before one that is not goes to hand.
+func (s *Sending) Add(r Run, send bool, hand func(*otlp.Group, []byte, int)) {
+	if !send {
+		s.Flush(hand)
+		return
+	}
+	if s.points == 0 {
+		s.start = r.Start
+	}
+	s.end = r.End
+	s.points += r.Points
+}
+
+// Flush hands over what is left.
+func (s *Sending) Flush(hand func(*otlp.Group, []byte, int)) {
+	if s.points > 0 {
+		hand(s.Group, s.Data[s.start:s.end], s.points)
+	}
+	s.points = 0
 }

@@ -1,0 +1,112 @@
+package export
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	colmetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+	"google.golang.org/protobuf/proto"
+
+	"stint/export/otlp"
+)
+
+// fakeProm answers as Prometheus 3.16 was seen to: it knows gzip only. What a real one stores is
+// tested in bench/e2e.
+type fakeProm struct {
+	t testing.TB
+
+	mu     sync.Mutex
+	forms  []string
+	points map[string]int // by the label container
+}
+
+func (p *fakeProm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	form := r.Header.Get("Content-Encoding")
+	p.forms = append(p.forms, form)
+	if form != "gzip" {
+		http.Error(w, `unsupported compression: `+form+`. Only "gzip" or no compression supported`, http.StatusBadRequest)
+		return
+	}
+	z, err := gzip.NewReader(r.Body)
+	if err != nil {
+		p.t.Error(err)
+		return
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		p.t.Error(err)
+	}
+	var m colmetrics.ExportMetricsServiceRequest
+	if err := proto.Unmarshal(b, &m); err != nil {
+		p.t.Error(err)
+	}
+	for _, rm := range m.ResourceMetrics {
+		for _, sm := range rm.ScopeMetrics {
+			for _, metric := range sm.Metrics {
+				for _, point := range metric.GetGauge().GetDataPoints() {
+					for _, kv := range point.Attributes {
+						if kv.Key == "host.name" {
+							p.points[kv.Value.GetStringValue()]++
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// A Prometheus gets points that can be told apart, in a compression that it knows, and no logs.
+func TestPrometheus(t *testing.T) {
+	p := &fakeProm{t: t, points: map[string]int{}}
+	srv := httptest.NewServer(p)
+	defer srv.Close()
+	s := newSource(t)
+	for _, host := range []string{"a", "b"} {
+		s.groups[host] = otlp.NewGroup([]otlp.KeyValue{otlp.Attr("host.name", host)}, otlp.SchemaURL, "test", "1")
+	}
+	c := &OTLPHTTP{Endpoint: srv.URL + "/prom/api/v1/otlp", Compression: "zstd", PromoteResource: "auto", Timeout: maxTimeout, RetryOnFailure: fast}
+	if c.Takes("logs") || !c.Takes("metrics") {
+		t.Errorf("takes logs: %v, metrics: %v; want metrics only", c.Takes("logs"), c.Takes("metrics"))
+	}
+	e, _ := newExporting(t, BatchDefaults(), Exporters{"otlphttp/prometheus": c}, silent)
+	deliver(t, e, s.metrics("a", 3, 10), s.metrics("b", 4, 10))
+	s.want(2, 0, 0)
+	if p.points["a"] != 3 || p.points["b"] != 4 || len(p.forms) != 2 || p.forms[0] != "zstd" {
+		t.Errorf("points by host %v, want 3 of a and 4 of b; compressions %q, want zstd once, then gzip", p.points, p.forms)
+	}
+}
+
+func TestPrometheusAnswers(t *testing.T) {
+	for text, tc := range map[string]struct {
+		code int
+		want Verdict
+	}{
+		"out of order sample\n":            {400, Verdict{Kind: Split, Reason: "out_of_order"}},
+		"out of bounds\n":                  {400, Verdict{Kind: Split, Reason: "out_of_bounds"}},
+		"duplicate sample for timestamp\n": {400, Verdict{Kind: Split, Reason: "duplicate_sample"}},
+		"too old sample\n":                 {400, Verdict{Kind: Split, Reason: "too_old"}},
+		"proto: illegal wireType 7\n":      {400, Verdict{Kind: Split, Reason: invalid}},
+		"invalid temporality and type combination for metric \"x\"\n":             {500, Verdict{Kind: Split, Reason: invalid}},
+		"write to WAL: no space left on device\n":                                 {500, Verdict{Kind: Again}},
+		"Service Unavailable\n":                                                   {503, Verdict{Kind: Again}},
+		"otlp write receiver needs to be enabled with --web.enable-otlp-receiver": {404, Verdict{Kind: Misconfigured}},
+	} {
+		if got := byPrometheus(byHTTPStatus(tc.code), tc.code, text); got != tc.want {
+			t.Errorf("byPrometheus(%d %q) = %+v, want %+v", tc.code, text, got, tc.want)
+		}
+	}
+	for url, want := range map[string]bool{
+		"http://p:9090/api/v1/otlp": true, "http://p:9090/api/v1/otlp/": true, "https://p/x/api/v1/otlp/v1/metrics": true,
+		"http://c:4318": false, "http://c:4318/v1/metrics": false, "http://vm:8428/opentelemetry/v1/metrics": false, "": false,
+	} {
+		if got := isPrometheus(url); got != want {
+			t.Errorf("isPrometheus(%q) = %v", url, got)
+		}
+	}
+}

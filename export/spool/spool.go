@@ -1,0 +1,485 @@
+// Package spool keeps export requests on disk in the order in which they came, for one
+// destination that does not take them now.
+//
+// What Append has returned for survives a kill and a power failure; what Ack was called for is not
+// read again, but for what was acknowledged in the second before the process died. Segments
+// whose records are all acknowledged are deleted. Over its limits the oldest segment goes, and its
+// records are counted. Damaged bytes cost the records they hit, never the rest.
+package spool
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// segmentBytes is when a segment is full: small enough that dropping the oldest loses little,
+	// large enough that a spool of some GiB has some hundred files.
+	segmentBytes = 8 << 20
+	// cursorEvery is how often the place that was read up to is saved.
+	cursorEvery = time.Second
+	// reserveBytes and reserveShare are how much of the disk is left free, whichever is less: a
+	// full disk hurts more than what is lost here.
+	reserveBytes = 1 << 30
+	reserveShare = 20 // a twentieth
+)
+
+// Reasons why records are dropped, for Options.Dropped.
+const (
+	Full    = "spool_full"    // over max_bytes, or the disk is
+	TooOld  = "spool_age"     // over max_age
+	Damaged = "spool_damaged" // bytes on disk are not what was written; the records are those of the headers that are lost
+)
+
+// Options of a spool.
+type Options struct {
+	Dir      string
+	MaxBytes int64         // on disk; over it the oldest go
+	MaxAge   time.Duration // older ones are not delivered any more
+	// Dropped is told of records that are given up. It is called with the spool's lock held.
+	Dropped func(reason string, records int64)
+	Log     *slog.Logger
+}
+
+// Spool is a queue on disk. All methods may be called by several goroutines at once.
+type Spool struct {
+	o    Options
+	free func() (free, total int64, err error) // of the file system
+
+	mu       sync.Mutex // guards everything below
+	segments []segment  // oldest first; the last one is written to if out is open
+	out      *os.File
+	in       *os.File // the first segment, while it is read
+	at       int64    // in the first segment: all before is acknowledged
+	peeked   *Entry   // what stands at at
+	lent     *Entry   // what somebody is sending
+	taken    bool     // the limits took it meanwhile
+	next     int64    // behind it
+	bytes    int64    // of all segments, less what is acknowledged
+	records  int64    // likewise; of telemetry
+	bad      int64    // bytes that were damaged
+	saved    time.Time
+	head     []byte
+}
+
+// Open opens the spool in a directory, which is made if it has to be, and surveys what is there.
+func Open(o Options) (*Spool, error) {
+	s := &Spool{o: o}
+	s.free = func() (int64, int64, error) {
+		var st unix.Statfs_t
+		err := unix.Statfs(o.Dir, &st)
+		return int64(st.Bavail) * st.Frsize, int64(st.Blocks) * st.Frsize, err
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	entries, err := os.ReadDir(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open spool: %w", err)
+	}
+	for _, e := range entries {
+		hex, ok := strings.CutSuffix(e.Name(), Suffix)
+		id, err := strconv.ParseUint(hex, 16, 64)
+		if !ok || err != nil || name(id) != e.Name() {
+			continue
+		}
+		seg, err := survey(filepath.Join(o.Dir, e.Name()), id)
+		if err != nil {
+			o.Log.Error("a segment of the spool can't be read; its records are left out", "file", filepath.Join(o.Dir, e.Name()), "err", err)
+			continue
+		}
+		if seg.size == 0 {
+			os.Remove(filepath.Join(o.Dir, e.Name()))
+			continue
+		}
+		s.segments = append(s.segments, seg)
+		s.bytes += seg.size
+		s.records += seg.records
+	}
+	slices.SortFunc(s.segments, func(a, b segment) int { return cmp.Compare(a.id, b.id) })
+	s.resume()
+	return s, nil
+}
+
+// cursor is the file that says up to where everything is acknowledged: segment, offset, CRC-32C.
+const cursor = "cursor"
+
+// resume skips what the cursor says is acknowledged.
+func (s *Spool) resume() {
+	b, err := os.ReadFile(filepath.Join(s.o.Dir, cursor))
+	if err != nil || len(b) != 20 || crc32.Checksum(b[:16], castagnoli) != binary.LittleEndian.Uint32(b[16:]) {
+		return // entries are delivered again
+	}
+	id, off := binary.LittleEndian.Uint64(b), int64(binary.LittleEndian.Uint64(b[8:]))
+	if !slices.ContainsFunc(s.segments, func(seg segment) bool { return seg.id == id }) {
+		return // it was deleted, and those after it are not begun
+	}
+	for s.segments[0].id != id {
+		s.remove()
+	}
+	for s.at < off {
+		e, err := s.peek()
+		if err != nil || e == nil || s.segments[0].id != id {
+			return
+		}
+		s.skip()
+	}
+	if s.at == s.segments[0].size {
+		s.remove()
+	}
+}
+
+func (s *Spool) saveCursor() {
+	s.saved = time.Now()
+	if len(s.segments) == 0 {
+		os.Remove(filepath.Join(s.o.Dir, cursor))
+		return
+	}
+	b := binary.LittleEndian.AppendUint64(nil, s.segments[0].id)
+	b = binary.LittleEndian.AppendUint64(b, uint64(s.at))
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	path := filepath.Join(s.o.Dir, cursor)
+	err := os.WriteFile(path+".new", b, 0o600)
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		s.o.Log.Warn("the place in the spool can't be saved; after a restart requests are sent twice", "dir", s.o.Dir, "err", err)
+	}
+}
+
+// Size is what a spool holds.
+type Size struct {
+	Records int64 // of telemetry
+	Bytes   int64
+	Damaged int64 // bytes that were found damaged since Open
+}
+
+// Size is what waits.
+func (s *Spool) Size() Size {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Size{s.records, s.bytes, s.bad}
+}
+
+// Empty says whether nothing waits.
+func (s *Spool) Empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.segments) == 0
+}
+
+// Append writes entries and returns when they are on the disk. With an error, n of them are. For
+// room the oldest segments go.
+func (s *Spool) Append(entries ...*Entry) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	synced := 0
+	for i := range entries {
+		if err = s.write(entries[i]); err != nil {
+			break
+		}
+		if n = i + 1; s.last().size >= s.segmentBytes() {
+			if err = s.seal(); err != nil {
+				return synced, err
+			}
+			synced = n
+		}
+	}
+	if s.out != nil && n > synced {
+		if syncErr := s.out.Sync(); syncErr != nil {
+			return synced, fmt.Errorf("sync spool: %w", syncErr)
+		}
+	}
+	return n, err
+}
+
+func (s *Spool) segmentBytes() int64 { return min(segmentBytes, s.o.MaxBytes/8) }
+
+func (s *Spool) last() *segment { return &s.segments[len(s.segments)-1] }
+
+// seal ends the segment that is written to.
+func (s *Spool) seal() error {
+	err := errors.Join(s.out.Sync(), s.out.Close())
+	s.out = nil
+	if err != nil {
+		return fmt.Errorf("sync spool: %w", err)
+	}
+	return nil
+}
+
+func (s *Spool) write(e *Entry) error {
+	need := e.size()
+	if need > maxPayload || need > s.o.MaxBytes {
+		return fmt.Errorf("spool: a request of %d bytes is over the limit", need)
+	}
+	if err := s.makeRoom(need); err != nil {
+		return err
+	}
+	for {
+		err := s.tryWrite(e, need)
+		if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) || !s.dropOldest() {
+			return err
+		}
+	}
+}
+
+// makeRoom drops the oldest segments until need more bytes are within the limits.
+func (s *Spool) makeRoom(need int64) error {
+	for s.bytes+need > s.o.MaxBytes && s.dropOldest() {
+	}
+	for {
+		free, total, err := s.free()
+		reserve := min(int64(reserveBytes), total/reserveShare)
+		if err != nil || free-need >= reserve {
+			return nil // a write will tell
+		}
+		if !s.dropOldest() {
+			return fmt.Errorf("spool: %d bytes are free on the disk, %d are to stay so", free, reserve)
+		}
+	}
+}
+
+func (s *Spool) tryWrite(e *Entry, need int64) error {
+	if s.out == nil {
+		id := uint64(time.Now().UnixNano())
+		if len(s.segments) > 0 {
+			id = max(id, s.last().id+1)
+		}
+		f, err := os.OpenFile(filepath.Join(s.o.Dir, name(id)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return fmt.Errorf("write spool: %w", err)
+		}
+		if err := syncDir(s.o.Dir); err != nil {
+			f.Close()
+			return fmt.Errorf("write spool: %w", err)
+		}
+		s.out = f
+		s.segments = append(s.segments, segment{id: id})
+	}
+	seg := s.last()
+	s.head = appendHeader(s.head[:0], e)
+	at := seg.size
+	for i := -1; i < len(e.Request); i++ {
+		b := s.head
+		if i >= 0 {
+			b = e.Request[i]
+		}
+		if _, err := s.out.WriteAt(b, at); err != nil {
+			if seg.size == 0 && s.in == nil { // an empty file would be in the way of dropping others
+				s.out.Close()
+				s.out = nil
+				os.Remove(filepath.Join(s.o.Dir, name(seg.id)))
+				s.segments = s.segments[:len(s.segments)-1]
+			} else if err := s.out.Truncate(seg.size); err != nil {
+				s.o.Log.Warn("half a record stays at the end of a segment", "dir", s.o.Dir, "err", err)
+			}
+			return fmt.Errorf("write spool: %w", err)
+		}
+		at += int64(len(b))
+	}
+	e.at = place{seg.id, seg.size}
+	seg.size = at
+	seg.records += int64(e.Records)
+	s.bytes += need
+	s.records += int64(e.Records)
+	return nil
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// dropOldest gives up what is left of the oldest segment, if there is one.
+func (s *Spool) dropOldest() bool {
+	if len(s.segments) == 0 {
+		return false
+	}
+	records := s.segments[0].records
+	if s.lent != nil && s.lent.at.segment == s.segments[0].id { // it may arrive yet
+		records -= int64(s.lent.Records)
+		s.taken = true
+	}
+	s.drop(Full, records)
+	s.remove()
+	s.saveCursor()
+	return true
+}
+
+func (s *Spool) drop(reason string, records int64) {
+	if records > 0 && s.o.Dropped != nil {
+		s.o.Dropped(reason, records)
+	}
+}
+
+// remove deletes the oldest segment. What is still in it is not counted any more.
+func (s *Spool) remove() {
+	seg := s.segments[0]
+	if s.in != nil {
+		s.in.Close()
+		s.in = nil
+	}
+	if s.out != nil && len(s.segments) == 1 {
+		s.out.Close()
+		s.out = nil
+	}
+	s.bytes -= seg.size - s.at
+	s.records -= seg.records
+	s.segments = s.segments[1:]
+	s.at, s.next, s.peeked = 0, 0, nil
+	if err := os.Remove(filepath.Join(s.o.Dir, name(seg.id))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.o.Log.Warn("a segment of the spool can't be deleted", "dir", s.o.Dir, "err", err)
+	}
+}
+
+// Next lends the oldest entry that is not acknowledged; nil when nothing waits. Its request is the
+// caller's. Ack or Return must follow.
+func (s *Spool) Next() (*Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		e, err := s.peek()
+		if err != nil || e == nil || s.o.MaxAge <= 0 || time.Since(e.Time) <= s.o.MaxAge {
+			s.lent, s.taken = e, false
+			return e, err
+		}
+		s.drop(TooOld, int64(e.Records))
+		s.skip()
+		s.tidy()
+	}
+}
+
+// peek reads the entry at the cursor and passes over what is damaged.
+func (s *Spool) peek() (*Entry, error) {
+	for s.peeked == nil {
+		if len(s.segments) == 0 {
+			return nil, nil
+		}
+		seg := &s.segments[0]
+		if s.in == nil {
+			f, err := os.Open(filepath.Join(s.o.Dir, name(seg.id)))
+			if errors.Is(err, fs.ErrNotExist) { // somebody has deleted it
+				s.drop(Damaged, seg.records)
+				s.remove()
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read spool: %w", err)
+			}
+			s.in = f
+		}
+		e, at, next, err := nextRecord(s.in, s.at, seg.size)
+		switch {
+		case err == nil:
+			s.damaged(at)
+			e.at = place{seg.id, at}
+			s.peeked, s.next = &e, next
+		case !errors.Is(err, io.EOF):
+			return nil, fmt.Errorf("read spool: %w", err)
+		default:
+			s.damaged(seg.size)
+			s.drop(Damaged, seg.records) // what was counted as written and did not come
+			s.remove()
+		}
+	}
+	return s.peeked, nil
+}
+
+// damaged passes over the bytes up to to. The records in them are told when the segment ends.
+func (s *Spool) damaged(to int64) {
+	if to == s.at {
+		return
+	}
+	s.o.Log.Error("bytes of the spool are damaged; the records in them are lost", "file", filepath.Join(s.o.Dir, name(s.segments[0].id)), "offset", s.at, "bytes", to-s.at)
+	s.bytes -= to - s.at
+	s.bad += to - s.at
+	s.at = to
+}
+
+// skip passes over the entry at the cursor.
+func (s *Spool) skip() {
+	seg := &s.segments[0]
+	s.bytes -= s.next - s.at
+	s.records -= int64(s.peeked.Records)
+	seg.records -= int64(s.peeked.Records)
+	s.at, s.peeked = s.next, nil
+}
+
+// tidy deletes the first segment when all of it is acknowledged, and saves the cursor now and then.
+func (s *Spool) tidy() {
+	if s.at == s.segments[0].size {
+		s.drop(Damaged, s.segments[0].records)
+		s.remove()
+		s.saveCursor()
+		return
+	}
+	if time.Since(s.saved) >= cursorEvery {
+		s.saveCursor()
+	}
+}
+
+// Lend says that e, which is about to be appended as the oldest entry, is being sent, as if Next
+// had given it.
+func (s *Spool) Lend(e *Entry) {
+	s.mu.Lock()
+	s.lent, s.taken = e, false
+	s.mu.Unlock()
+}
+
+// Ack says that the entry that was lent is done with.
+func (s *Spool) Ack(e *Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lent = nil
+	if first, err := s.peek(); err == nil && first != nil && first.at == e.at {
+		s.skip()
+		s.tidy()
+	}
+}
+
+// Return says that the entry that was lent was not delivered. It comes again, unless the limits
+// took it meanwhile.
+func (s *Spool) Return(e *Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lent = nil; s.taken {
+		s.drop(Full, int64(e.Records))
+	}
+}
+
+// Close saves the cursor and closes the files. What waits is there after the next Open.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	if s.out != nil {
+		err = s.seal()
+	}
+	if s.in != nil {
+		s.in.Close()
+		s.in = nil
+	}
+	if len(s.segments) > 0 {
+		s.saveCursor()
+	}
+	return err
+}

@@ -1,0 +1,228 @@
+package export
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"stint/export/otlp"
+	"stint/export/spool"
+)
+
+// spooled runs an exporter to r with a spool below dir.
+func spooled(t testing.TB, dir string, x Exporters, keep Spool) (e *Exporting, stop func()) {
+	t.Helper()
+	b := BatchDefaults()
+	b.Timeout = 5 * time.Millisecond
+	e, err := New(b, x, DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), keep, dir, "1", silent, newRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); e.Run(ctx) }()
+	return e, func() {
+		cancel()
+		<-done
+	}
+}
+
+// eventually waits for a condition that others bring about.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); <-time.After(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s within 30 s", what)
+		}
+	}
+}
+
+// outage is a receiver that takes nothing while down is set.
+func outage(t testing.TB) (r *receiver, down *atomic.Bool) {
+	down = new(atomic.Bool)
+	down.Store(true)
+	return newHTTP(t, func(int, incoming) *reply {
+		if down.Load() {
+			return busy()
+		}
+		return nil
+	}), down
+}
+
+func to(r *receiver) *OTLPHTTP {
+	return &OTLPHTTP{Endpoint: "http://" + r.addr, Timeout: 10 * time.Second, RetryOnFailure: fast}
+}
+
+// What waits is on the disk: its origin is told, its memory is free, and after the outage all of
+// it arrives once and in order, also what came meanwhile.
+func TestOutageGoesToDisk(t *testing.T) {
+	r, down := outage(t)
+	live, _ := outage(t)
+	live.answer = nil
+	e, stop := spooled(t, t.TempDir(), Exporters{"otlphttp/dead": to(r), "otlphttp/live": to(live)}, SpoolDefaults())
+	defer stop()
+	s := newSource(t)
+	const ticks = 100 // 20 MB; 4 MiB may wait in memory
+	for range ticks {
+		e.Input(otlp.Metrics, "test")(s.metrics("host", 20, 10_000))
+	}
+	// What is being sent is on the disk as well, but keeps its memory.
+	eventually(t, "disk that has everything", func() bool { return e.Status()[0].Spooled == 20*ticks })
+	eventually(t, "delivery to the other", func() bool { return len(live.records()) == 20*ticks })
+	live.want("host", 20*ticks)
+	if n := s.pool.Used(); n > 5<<20 {
+		t.Errorf("%d bytes of memory are held", n)
+	}
+	if st := e.outs["otlphttp/dead"].status(otlp.Metrics); st.Sent != 0 || st.Dropped != 0 {
+		t.Errorf("sent %d, dropped %d during the outage", st.Sent, st.Dropped)
+	}
+	down.Store(false)
+	for range ticks {
+		e.Input(otlp.Metrics, "test")(s.metrics("host", 20, 10_000))
+	}
+	eventually(t, "recovery", func() bool { return len(r.records()) >= 2*20*ticks })
+	r.want("host", 2*20*ticks)
+	eventually(t, "end", func() bool { d, _, _ := s.settled(); return d == 2*ticks })
+	s.want(2*ticks, 0, 0)
+	for _, st := range e.Status() {
+		if st.Spooled != 0 || st.OnDisk != 0 || st.Dropped != 0 || st.Resent != 0 {
+			t.Errorf("in the end: %+v", st)
+		}
+	}
+}
+
+// Ended in an outage, again and again: what was not delivered is there after the next start.
+func TestRestartsInAnOutage(t *testing.T) {
+	r, down := outage(t)
+	dir := t.TempDir()
+	s := newSource(t)
+	for round := range 5 {
+		e, stop := spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+		for range 3 {
+			e.Input(otlp.Metrics, "test")(s.metrics("host", 10, 1000))
+		}
+		if round%2 == 0 { // at once in the others
+			eventually(t, "attempt", func() bool { return e.Status()[0].Requests > 0 })
+		}
+		stop()
+	}
+	s.want(15, 0, 0)
+	down.Store(false)
+	_, stop := spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	eventually(t, "delivery", func() bool { return len(r.records()) >= 150 })
+	stop()
+	r.want("host", 150)
+	if files, _ := filepath.Glob(filepath.Join(dir, "*", "*", "*"+spool.Suffix)); len(files) != 0 {
+		t.Errorf("files are left: %v", files)
+	}
+}
+
+// Killed in an outage: what its origin was told is safe comes after the restart.
+func TestKilledInAnOutage(t *testing.T) {
+	r, _ := outage(t)
+	dir, copied := t.TempDir(), t.TempDir()
+	s := newSource(t)
+	e, stop := spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	defer stop()
+	for n := range 10 {
+		e.Input(otlp.Metrics, "test")(s.metrics("host", 10, 1000))
+		eventually(t, "attempt", func() bool { return e.Status()[0].Down != "" })
+		if n > 0 { // the first is being sent: it is on the disk, too, but settled in the end only
+			eventually(t, "write", func() bool { return e.Status()[0].Spooled >= int64(10*(n+1)) })
+		}
+	}
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil { // as a kill would leave it
+		t.Fatal(err)
+	}
+	after, down := outage(t)
+	down.Store(false)
+	_, stop2 := spooled(t, copied, Exporters{"otlphttp": to(after)}, SpoolDefaults())
+	defer stop2()
+	eventually(t, "delivery", func() bool { return len(after.records()) >= 100 })
+	after.want("host", 100)
+}
+
+// What comes from the disk is cut in two like anything else.
+func TestReplayIsSplit(t *testing.T) {
+	r, down := outage(t)
+	dir := t.TempDir()
+	s := newSource(t)
+	e, stop := spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	e.Input(otlp.Metrics, "test")(s.metrics("a", 50, 1000, 7))
+	e.Input(otlp.Metrics, "test")(s.metrics("b", 50, 1000))
+	stop()
+	down.Store(false)
+	bad, _ := outage(t)
+	bad.answer = func(_ int, in incoming) *reply {
+		switch {
+		case in.size > 30_000:
+			return tooBig()
+		case in.bad:
+			return refused()
+		}
+		return nil
+	}
+	e, stop = spooled(t, dir, Exporters{"otlphttp": to(bad)}, SpoolDefaults())
+	defer stop()
+	eventually(t, "delivery", func() bool { return len(bad.records()) >= 99 && e.Status()[0].OnDisk == 0 })
+	bad.want("a", 50, 7)
+	bad.want("b", 50)
+	if st := e.Status()[0]; st.Dropped != 1 {
+		t.Errorf("dropped %d, want 1", st.Dropped)
+	}
+}
+
+// Over its limit the oldest go, and every record is delivered or counted.
+func TestSpoolLimit(t *testing.T) {
+	r, down := outage(t)
+	keep := SpoolDefaults()
+	keep.MaxBytes = 4 << 20
+	e, stop := spooled(t, t.TempDir(), Exporters{"otlphttp": to(r)}, keep)
+	defer stop()
+	s := newSource(t)
+	const ticks = 100
+	for range ticks {
+		e.Input(otlp.Metrics, "test")(s.metrics("host", 20, 10_000))
+	}
+	eventually(t, "end of writing", func() bool { return e.Status()[0].Waiting == 0 })
+	if st := e.Status()[0]; st.OnDisk > keep.MaxBytes || st.OnDisk == 0 {
+		t.Errorf("%d bytes on the disk, the limit is %d", st.OnDisk, keep.MaxBytes)
+	}
+	down.Store(false)
+	eventually(t, "recovery", func() bool { st := e.Status()[0]; return st.Sent+st.Dropped >= 20*ticks && st.OnDisk == 0 })
+	if st := e.Status()[0]; int(st.Sent) != len(r.records()) || st.Sent+st.Dropped != 20*ticks {
+		t.Errorf("%d arrived, sent %d, dropped %d of %d", len(r.records()), st.Sent, st.Dropped, 20*ticks)
+	}
+	if n := drops(t, e, "otlphttp", otlp.Metrics, spool.Full); n == 0 {
+		t.Error("nothing is counted as dropped by the spool")
+	}
+}
+
+// A directory that can't be used costs the spool, not the delivery.
+func TestNoSpool(t *testing.T) {
+	r, down := outage(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e, stop := spooled(t, file, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	defer stop()
+	s := newSource(t)
+	e.Input(otlp.Metrics, "test")(s.metrics("host", 5, 100))
+	down.Store(false)
+	eventually(t, "delivery", func() bool { return len(r.records()) == 5 })
+}
+
+func TestSpoolConfig(t *testing.T) {
+	err := Spool{MaxBytes: 1000, MaxAge: time.Second}.Check()
+	if err == nil || !strings.Contains(err.Error(), "spool.max_bytes: 1000 is under 16 MiB") || !strings.Contains(err.Error(), "spool.max_age: 1s is under a minute") {
+		t.Errorf("Check: %v", err)
+	}
+	if err := SpoolDefaults().Check(); err != nil {
+		t.Error(err)
+	}
+}
