@@ -161,12 +161,29 @@ func (h *Host) translate(p *part, again func(*Host, *Config) scraper, cfg, full 
 	if h.theirs == nil {
 		h.theirs = series.Group(h.resource, "node-exporter", "stint/scrape/host", h.version)
 	}
+	if cfg.Names == series.Prometheus {
+		t.Hide(unasked(p.name, cfg)...)
+	}
 	if cfg.Names == series.Prometheus || !detailed[p.name] {
 		p.points.View = t.View(h.theirs, nil)
 		return
 	}
 	t.HideAll()
 	p.twin = &part{name: p.name, scraper: again(h, full), points: series.Points{Table: p.points.Table, View: t.View(h.theirs, nil)}, claims: p.claims}
+}
+
+// unasked are the metrics of a scraper that are read only because node_exporter's names need others of
+// its detail, and that have no name there.
+func unasked(scraper string, cfg *Config) []int {
+	switch {
+	case scraper == "cpu" && !cfg.CPU.Topology:
+		return []int{cpuInfo}
+	case scraper == "system" && !cfg.System.Detail:
+		return []int{systemSELinux, systemWatchdog}
+	case scraper == "clock" && !cfg.Clock.Detail:
+		return []int{clockTimezone}
+	}
+	return nil
 }
 
 // detailed are the scrapers whose detail node_exporter's names need.
