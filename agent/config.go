@@ -127,6 +127,16 @@ func Load(args LoadArgs) (*Config, *Report) {
 	for _, s := range args.Set {
 		l.Set(s)
 	}
+	if !l.IsSet("scrape.root_path") {
+		root, from, note := rootFromHost(env)
+		if root != "" {
+			cfg.Scrape.RootPath = root
+			l.Derived("scrape.root_path", from)
+		}
+		if note != "" {
+			notes = append(notes, note)
+		}
+	}
 	if !l.IsSet("state_dir") && os.Geteuid() != 0 && !canMake(stateDir) {
 		if dir := userStateDir(env); dir != "" {
 			cfg.StateDir = dir

@@ -211,4 +211,10 @@ applied on top. If the file does name exporters they are not used, and ` + "`che
 | ` + "`OTEL_EXPORTER_OTLP_CLIENT_KEY`" + ` | ` + "`tls.key_file`" + ` | together with CLIENT_CERTIFICATE |
 
 Other variables of the specification, those for a single signal among them (` + "`OTEL_EXPORTER_OTLP_LOGS_HEADERS`" + ` and the like), are not read.
+
+## HOST_ variables
+
+` + "`HOST_ROOT`, `HOST_PROC`, `HOST_SYS`, `HOST_ETC`, `HOST_VAR`, `HOST_RUN` and `HOST_DEV`" + `, as the OTel Collector's host metrics and gopsutil have them, stand in for ` + "`scrape.root_path`" + ` where
+neither the file nor ` + "`STINT_SCRAPE_ROOT_PATH`" + ` nor ` + "`--set`" + ` has that. The agent sees all of the host below one directory: ` + "`HOST_PROC=/hostfs/proc`" + ` makes it ` + "`/hostfs`" + `. Where
+they name several roots, or a directory that is called something else, they are not used, and the agent says so at its start.
 `

@@ -256,6 +256,9 @@ or the device, started; updowncounters are cumulative sums that are not monotoni
 where ` + "`/proc/1`" + ` is hidden (` + "`hidepid`" + `) and the root path is ` + "`/`" + `, ` + "`/proc/self`" + ` takes its place. Each heading is a scraper, a
 section of ` + "`scrape.host`" + ` with a switch ` + "`enabled`" + `.
 
+Metrics whose value is always 1 tell by their attributes what something is; one that says so is another series when the thing changes.
+` + "`textfile`" + ` sends whatever names are in the files: counters as sums, untyped ones as gauges, histograms and summaries as such.
+
 Unit ` + "`By`" + ` is bytes, ` + "`s`" + ` seconds, ` + "`{…}`" + ` a count of what stands in the braces.
 `
 

@@ -41,8 +41,14 @@ func Double(f float64) Value    { return Value{kind: KindDouble, num: math.Float
 func Bytes(b []byte) Value      { return Value{kind: KindBytes, str: string(b)} }
 func Array(vs ...Value) Value   { return Value{kind: KindArray, array: vs} }
 func Map(kvs ...KeyValue) Value { return Value{kind: KindMap, kvs: kvs} }
+
+// Attr is an attribute that is a string. It is not inlined: the hundreds of its calls, none of them
+// on a hot path, would be 70 KB of the binary.
+//
+//go:noinline
 func Attr(k, v string) KeyValue { return KeyValue{Key: k, Value: String(v)} }
-func (v Value) Kind() Kind      { return v.kind }
+
+func (v Value) Kind() Kind { return v.kind }
 
 // Bool is a boolean value.
 func Bool(b bool) Value {
