@@ -348,11 +348,13 @@ func TestFailures(t *testing.T) {
 		for scraper, reason := range map[string]string{"panics": "panic", "missing": "missing", "secret": "permission", "slow": "timeout", "broken": "failed"} {
 			b.expect(13, "stint_scrape_errors_total", "scraper="+scraper, "reason="+reason)
 			b.expect(13, "stint_scrape_errors_total", "scraper="+scraper)
+			b.expect(0, "stint_scrape_success", "scraper="+scraper)
 			if n := strings.Count(b.logged.String(), "scraper="+scraper+" "); n != 1 {
 				t.Errorf("%s was logged %d times, want once", scraper, n)
 			}
 		}
 		b.expect(0, "stint_scrape_errors_total", "scraper=good")
+		b.expect(1, "stint_scrape_success", "scraper=good")
 		b.expect(13*5, "stint_scrape_points_total", "source=host")
 		for _, s := range b.sent {
 			if strings.Contains(s, "panics") || !strings.Contains(s, "good") || !strings.Contains(s, "broken") {

@@ -35,6 +35,7 @@ type scraper struct {
 	throttle throttle
 
 	duration prometheus.Gauge
+	success  prometheus.Gauge
 	skipped  prometheus.Counter
 	errors   *prometheus.CounterVec // by reason
 	mu       sync.Mutex             // guards everything below
@@ -54,6 +55,7 @@ func newScraper(src *source, index int, name string, g *Grid) *scraper {
 		index:    index,
 		name:     name,
 		duration: g.metrics.duration.WithLabelValues(src.Name(), name),
+		success:  g.metrics.success.WithLabelValues(src.Name(), name),
 		skipped:  g.metrics.skipped.WithLabelValues(src.Name(), name),
 		errors:   g.metrics.errors.MustCurryWith(prometheus.Labels{"source": src.Name(), "scraper": name}),
 		status:   Status{Source: src.Name(), Scraper: name},
@@ -133,6 +135,7 @@ func (s *scraper) account(log *slog.Logger, ended error) {
 	if ended != nil && errors.Is(s.err, ended) {
 		return
 	}
+	s.success.Set(1)
 	if s.err != nil {
 		s.fail(log, time.Now(), reason(s.err), s.err)
 	} else if s.throttle.recovered() {
@@ -150,6 +153,7 @@ func (s *scraper) overdue(log *slog.Logger, deadline time.Duration) {
 
 func (s *scraper) fail(log *slog.Logger, now time.Time, reason string, err error) {
 	s.errors.WithLabelValues(reason).Inc()
+	s.success.Set(0)
 	text := err.Error()
 	s.mu.Lock()
 	s.status.Failing, s.status.LastError, s.status.LastErrorTime = true, text, now

@@ -14,6 +14,7 @@ type selfMetrics struct {
 	errors    *prometheus.CounterVec // source, scraper, reason
 	skipped   *prometheus.CounterVec // source, scraper
 	duration  *prometheus.GaugeVec   // source, scraper
+	success   *prometheus.GaugeVec   // source, scraper
 	missed    prometheus.Counter
 	unlisted  prometheus.Counter
 
@@ -34,6 +35,8 @@ func newSelfMetrics() selfMetrics {
 		skipped: counter("stint_scrape_skipped_total", "Ticks that left a scraper out because it was still busy with an earlier one.", "source", "scraper"),
 		duration: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "stint_scrape_duration_seconds",
 			Help: "How long the last scrape took, in seconds."}, []string{"source", "scraper"}),
+		success: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "stint_scrape_success",
+			Help: "1 when the last scrape was without an error, else 0."}, []string{"source", "scraper"}),
 		missed: prometheus.NewCounter(prometheus.CounterOpts{Name: "stint_scrape_missed_ticks_total",
 			Help: "Whole intervals in which nothing was scraped because the process was suspended or starved, or the clock was set forward."}),
 	}
@@ -47,7 +50,7 @@ func newSelfMetrics() selfMetrics {
 
 func (m *selfMetrics) register(reg prometheus.Registerer) error {
 	var errs []error
-	for _, c := range []prometheus.Collector{m.points, m.delivered, m.dropped, m.errors, m.skipped, m.duration, m.missed, m.unlisted} {
+	for _, c := range []prometheus.Collector{m.points, m.delivered, m.dropped, m.errors, m.skipped, m.duration, m.success, m.missed, m.unlisted} {
 		errs = append(errs, reg.Register(c))
 	}
 	return errors.Join(errs...)
