@@ -412,7 +412,7 @@ type sleepers []*exec.Cmd
 
 func startSleepers(n int) (s sleepers, err error) {
 	for range n {
-		cmd := exec.Command("sleep", "infinity")
+		cmd := exec.Command("sleep", "3600") // should this process be killed
 		if err := cmd.Start(); err != nil {
 			return s, err
 		}
