@@ -52,7 +52,7 @@ state_dir: %s
 admin: {listen: "%s"}
 health: {listen: "%s"}
 tail: {containers: {root: %s}, files: []}
-scrape: {interval: 1s, host: {enabled: true, network: {exclude: []}}} # lo is left out else
+scrape: {interval: 1s, cgroup: {enabled: false}, host: {enabled: true, network: {exclude: []}}} # lo is left out else; containers are not compared here
 batch: {timeout: 500ms}
 exporters: {%s}
 `, filepath.Join(dir, "state"), freeAddress(t), freeAddress(t), pods, exporter))

@@ -241,8 +241,8 @@ func comparePeer(t *testing.T, peer string, theirs, ours store) {
 					t.Errorf("%s: %s is not in metrics.csv", where, name)
 				}
 			}
-			if p.kind == "off" && rows[p.ours].on {
-				t.Errorf("%s: %s is said to be off, but metrics.csv has it on", where, p.ours)
+			if p.kind == "off" && (rows[p.ours].on || rows[p.ours].auto) {
+				t.Errorf("%s: %s is said to be off, but metrics.csv has it on or auto", where, p.ours)
 			}
 		}
 		for _, l := range p.theirs(theirs) {

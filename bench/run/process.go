@@ -188,6 +188,21 @@ func (p *process) memory() (rss, peak int64, err error) {
 	return rss, peak, nil
 }
 
+// anonymous is RssAnon in MiB: heap and stacks, without the pages of the binary.
+func (p *process) anonymous() (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("memory of %s: %w", p.name, err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var kib float64
+		if n, _ := fmt.Sscanf(line, "RssAnon: %f kB", &kib); n == 1 {
+			return kib / 1024, nil
+		}
+	}
+	return 0, fmt.Errorf("memory of %s: no RssAnon in /proc/%d/status", p.name, p.cmd.Process.Pid)
+}
+
 // freePort is a port that nobody listens at now.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

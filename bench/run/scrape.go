@@ -68,14 +68,15 @@ func (b *bench) scrape(ctx context.Context, v variant, rounds, scrapes int) (*sc
 	if err != nil {
 		return nil, err
 	}
-	var process, processAndHost, idle, host, theirs, node []float64 // CPU ms a scrape
-	alone := []string{"scrape.host.enabled=true", "scrape.cgroup.enabled=false", "scrape.kubelet.enabled=false"}
+	var process, idle, host, theirs, node, rss, peak, anonymous []float64 // ms of CPU a scrape, MiB
+	nothing := []string{"scrape.host.enabled=false", "scrape.cgroup.enabled=false", "scrape.kubelet.enabled=false"}
+	onlyHost := []string{"scrape.host.enabled=true", "scrape.cgroup.enabled=false", "scrape.kubelet.enabled=false"}
 	for range rounds {
-		ms, err := b.agentScrapes(ctx, v, scrapes, nil, append(alone, "scrape.host.process.enabled=true", "scrape.host.process.min_age=0s")...)
+		m, err := b.agentScrapes(ctx, v, scrapes, nil, onlyHost, append(slices.Clone(onlyHost), "scrape.host.process.enabled=true", "scrape.host.process.min_age=0s"))
 		if err != nil {
 			return nil, err
 		}
-		processAndHost = append(processAndHost, ms.cpu)
+		process = append(process, m[1].cpu-m[0].cpu)
 	}
 	if err := sleepers.stop(); err != nil {
 		return nil, err
@@ -96,37 +97,32 @@ func (b *bench) scrape(ctx context.Context, v variant, rounds, scrapes int) (*sc
 		"scrape.host.enabled=true", "scrape.cgroup.enabled=true", "scrape.kubelet.enabled=true", "scrape.kubelet.interval=1s", "scrape.kubelet.endpoint=" + k.endpoint,
 		"scrape.kubelet.ca_file=" + k.caFile, "scrape.kubelet.token_file=", "scrape.kubelet.pods_api_socket=",
 	}
-	var rss, peak []float64
 	for range rounds {
-		m, err := b.agentScrapes(ctx, v, scrapes, nil, all...)
+		all, err := b.agentScrapes(ctx, v, scrapes, nil, all)
 		if err != nil {
 			return nil, err
 		}
+		m := all[0]
 		if m.points["cgroup"] < podCount*containersOfPod || m.points["kubelet"] < podCount || m.points["host"] == 0 {
 			return nil, fmt.Errorf("points a scrape by source: %v; there are %d containers, %d summaries were asked for", m.points, podCount*containersOfPod, k.summaries.Load())
 		}
-		node, rss, peak = append(node, m.cpu), append(rss, m.rss), append(peak, m.peak)
+		node, rss, peak, anonymous = append(node, m.cpu), append(rss, m.rss), append(peak, m.peak), append(anonymous, m.anonymous)
 	}
 	if err := groups.remove(); err != nil {
 		return nil, err
 	}
 
 	for round := range rounds {
-		m, err := b.agentScrapes(ctx, v, scrapes, nil, "scrape.host.enabled=false", "scrape.cgroup.enabled=false", "scrape.kubelet.enabled=false")
-		if err != nil {
-			return nil, err
-		}
-		idle = append(idle, m.cpu)
 		ne, err := b.startExporter(ctx, exporter, round)
 		if err != nil {
 			return nil, err
 		}
-		m, err = b.agentScrapes(ctx, v, scrapes, ne, alone...)
+		m, err := b.agentScrapes(ctx, v, scrapes, ne, nothing, onlyHost)
 		ne.kill()
 		if err != nil {
 			return nil, err
 		}
-		host, theirs = append(host, m.cpu), append(theirs, m.peerCPU)
+		idle, host, theirs = append(idle, m[0].cpu), append(host, m[1].cpu-m[0].cpu), append(theirs, m[1].peerCPU)
 	}
 	burst, err := b.exporterBurst(ctx, exporter, rounds)
 	if err != nil {
@@ -150,33 +146,26 @@ func (b *bench) scrape(ctx context.Context, v variant, rounds, scrapes int) (*sc
 		}
 		res.Figures = append(res.Figures, f)
 	}
-	less := func(a []float64, b float64) (d []float64) {
-		for _, x := range a {
-			d = append(d, x-b)
-		}
-		return d
-	}
 	by := func(a, b []float64) (q []float64) {
 		for i := range a {
 			q = append(q, a[i]/b[i])
 		}
 		return q
 	}
-	hostAlone := less(host, middle(idle))
-	process = less(processAndHost, middle(host))
 	add("agent without a source", outside, ms, -1, idle)
-	add("host, defaults", outside+", less the agent without a source", ms, 0.6, hostAlone)
+	add("host, defaults", outside+", less the agent without a source beside it", ms, 0.6, host)
 	add("host, defaults", hot, ms, 0.6, perOp(hostBench, "cpu-ns/op", 1e-6))
 	add("node_exporter, defaults", outside+", at the same time", ms, -1, theirs)
 	add("node_exporter, defaults", "process, from outside, one GET after the other", ms, -1, burst)
-	add("host / node_exporter", outside, ratio, 1.0/15, by(hostAlone, theirs))
+	add("host / node_exporter", outside, ratio, 1.0/15, by(host, theirs))
 	add("host / node_exporter", "one scrape after the other", ratio, 1.0/15, by(perOp(hostBench, "cpu-ns/op", 1e-6), burst))
 	add("summary of 110 pods x 2 containers x 3 volumes", hot, ms, 1.5, perOp(kubeletBench, "cpu-ns/op", 1e-6))
 	add("cgroup files of 220 containers, "+groups.version, hot, ms, 5, perOp(cgroupBench, "cpu-ns/op", 1e-6))
-	add("1,000 processes", outside+", less that of host", ms, 15, process)
+	add("1,000 processes", outside+", less an agent with host alone beside it", ms, 15, process)
 	add("1,000 processes", hot, ms, 15, perOp(processBench, "cpu-ns/op", 1e-6))
 	add("host + 110 pods by kubelet and cgroup", outside, ms, -1, node)
 	add("RSS of that agent, at the end", "VmRSS", mib, 30, rss)
+	add("RSS of that agent, without what is mapped from its binary", "RssAnon", mib, -1, anonymous)
 	add("RSS of that agent, most", "VmHWM", mib, -1, peak)
 	add("host", hot, allocs, 0, perOp(hostBench, "allocs/op", 1))
 	add("kubelet", hot, allocs, 0, perOp(kubeletBench, "allocs/op", 1))
@@ -190,35 +179,50 @@ type scraping struct {
 	cpu       float64          // ms a scrape
 	peerCPU   float64          // of node_exporter, ms a GET
 	rss, peak float64          // MiB
+	anonymous float64          // MiB of rss that are not the binary's file
 	points    map[string]int64 // a scrape, by source
 }
 
-// agentScrapes runs an agent that scrapes every second, and measures so many scrapes. ne, if it
-// is not nil, is asked between them.
-func (b *bench) agentScrapes(ctx context.Context, v variant, scrapes int, ne *exporter, set ...string) (scraping, error) {
-	m := scraping{points: map[string]int64{}}
-	r, err := b.newRig(ctx)
-	if err != nil {
-		return m, err
+// agentScrapes measures agents that scrape every second, side by side on one CPU: what disturbs one
+// disturbs all. ne, if it is not nil, is asked between two scrapes. Each agent has its settings.
+func (b *bench) agentScrapes(ctx context.Context, v variant, scrapes int, ne *exporter, agents ...[]string) ([]scraping, error) {
+	var rigs []*rig
+	defer func() {
+		for _, r := range rigs {
+			r.close()
+		}
+	}()
+	for _, set := range agents {
+		r, err := b.newRig(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rigs = append(rigs, r)
+		if err := r.startAgent(v, r.pods, append([]string{"scrape.interval=1s"}, set...)...); err != nil {
+			return nil, err
+		}
 	}
-	defer r.close()
-	if err := r.startAgent(v, r.pods, append([]string{"scrape.interval=1s"}, set...)...); err != nil {
-		return m, err
+	if err := rigs[0].wait(ctx, scrapeWarmUp); err != nil {
+		return nil, err
 	}
-	if err := r.wait(ctx, scrapeWarmUp); err != nil {
-		return m, err
+	all := make([]scraping, len(rigs))
+	before := make([]map[string]int64, len(rigs))
+	for i, r := range rigs {
+		var err error
+		if before[i], err = r.pointsBySource(ctx); err != nil {
+			return nil, err
+		}
 	}
-	before, err := r.pointsBySource(ctx)
-	if err != nil {
-		return m, err
+	// The agents scrape at whole seconds: half way between two, so many seconds are so many scrapes.
+	if err := rigs[0].wait(ctx, time.Until(time.Now().Truncate(time.Second).Add(1500*time.Millisecond))); err != nil {
+		return nil, err
 	}
-	// The agent scrapes at whole seconds: half way between two, so many seconds are so many scrapes.
-	if err := r.wait(ctx, time.Until(time.Now().Truncate(time.Second).Add(1500*time.Millisecond))); err != nil {
-		return m, err
-	}
-	cpu0, err := r.agent.runTime()
-	if err != nil {
-		return m, err
+	cpu := make([]time.Duration, len(rigs))
+	for i, r := range rigs {
+		var err error
+		if cpu[i], err = r.agent.runTime(); err != nil {
+			return nil, err
+		}
 	}
 	var theirs time.Duration
 	end := time.Now().Truncate(time.Second).Add(time.Duration(scrapes)*time.Second + 500*time.Millisecond)
@@ -226,30 +230,45 @@ func (b *bench) agentScrapes(ctx context.Context, v variant, scrapes int, ne *ex
 		if ne != nil {
 			used, err := ne.get(ctx)
 			if err != nil {
-				return m, err
+				return nil, err
 			}
 			theirs += used
 		}
-		if err := r.wait(ctx, time.Until(end.Add(time.Duration(n+1-scrapes)*time.Second))); err != nil {
-			return m, err
+		if err := rigs[0].wait(ctx, time.Until(end.Add(time.Duration(n+1-scrapes)*time.Second))); err != nil {
+			return nil, err
 		}
 	}
-	cpu1, err := r.agent.runTime()
-	if err != nil {
-		return m, err
+	for i, r := range rigs {
+		used, err := r.agent.runTime()
+		if err != nil {
+			return nil, err
+		}
+		all[i].cpu = (used - cpu[i]).Seconds() * 1000 / float64(scrapes)
+		all[i].peerCPU = theirs.Seconds() * 1000 / float64(scrapes)
 	}
-	after, err := r.pointsBySource(ctx)
-	if err != nil {
-		return m, err
+	for i, r := range rigs {
+		m := &all[i]
+		after, err := r.pointsBySource(ctx)
+		if err != nil {
+			return nil, err
+		}
+		m.points = map[string]int64{}
+		for source := range after {
+			m.points[source] = (after[source] - before[i][source]) / int64(scrapes)
+		}
+		rss, peak, err := r.agent.memory()
+		if err != nil {
+			return nil, err
+		}
+		m.rss, m.peak = float64(rss)/(1<<20), float64(peak)/(1<<20)
+		if m.anonymous, err = r.agent.anonymous(); err != nil {
+			return nil, err
+		}
+		if err := r.agent.stop(); err != nil {
+			return nil, err
+		}
 	}
-	for source := range after {
-		m.points[source] = (after[source] - before[source]) / int64(scrapes)
-	}
-	m.cpu = (cpu1 - cpu0).Seconds() * 1000 / float64(scrapes)
-	m.peerCPU = theirs.Seconds() * 1000 / float64(scrapes)
-	rss, peak, err := r.agent.memory()
-	m.rss, m.peak = float64(rss)/(1<<20), float64(peak)/(1<<20)
-	return m, errors.Join(err, r.agent.stop())
+	return all, nil
 }
 
 // pointsBySource is how many points the agent has read so far.
@@ -393,7 +412,7 @@ type sleepers []*exec.Cmd
 
 func startSleepers(n int) (s sleepers, err error) {
 	for range n {
-		cmd := exec.Command("sleep", "infinity")
+		cmd := exec.Command("sleep", "3600") // should this process be killed
 		if err := cmd.Start(); err != nil {
 			return s, err
 		}
