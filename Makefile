@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench test-crash test-otelcol test-prometheus test-peers test-cluster package image manifests clean
+.PHONY: help run test build lint fuzz bench test-crash test-otelcol test-prometheus test-peers test-vm test-cluster package image manifests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,12 @@ test-peers: build bin/node_exporter ## every series of node_exporter and of host
 	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .
 	cd bench/hostmetrics && CGO_ENABLED=0 go build -trimpath -o hostmetrics .
 	cd bench && go test -count=1 -timeout 10m -run TestPeers -v ./e2e
+
+test-vm: build ## the agent as a service of a Debian with systemd and cgroup v2, under qemu; takes root and some minutes
+	mkdir -p bench/bin/vm
+	[ -e bench/bin/vm/image.ext4 ] || bench/vm/image.sh bench/bin/vm
+	cd bench && CGO_ENABLED=0 go build -trimpath -o bin/vm/checks ./vm/checks
+	cd bench && go test -count=1 -timeout 15m -v ./vm
 
 test-cluster package image manifests:
 	@echo "make $@: comes with a later issue; nothing is built" >&2; exit 1

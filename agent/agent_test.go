@@ -406,7 +406,7 @@ func TestLinked(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("stint-agent has %.1f MB", float64(fi.Size())/1e6)
-	if fi.Size() > 16_000_000 {
-		t.Errorf("stint-agent has %d bytes, more than 16 MB", fi.Size())
+	if fi.Size() > 17_000_000 { // of which the tables of metrics and of their names elsewhere are 1
+		t.Errorf("stint-agent has %d bytes, more than 17 MB", fi.Size())
 	}
 }

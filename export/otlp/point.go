@@ -1,6 +1,9 @@
 package otlp
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // EncodedPoint is a number point of encoded metrics, as [Series] writes them.
 type EncodedPoint struct {
@@ -48,6 +51,74 @@ func eachPointOf(metric []byte, do func(EncodedPoint)) {
 			}
 		}
 	}
+}
+
+// EachPair calls do for the value of each number point in repeated metrics fields, with that of the
+// point at the same place in last. It is for series that were patched since: false, and no call
+// counts, unless the two differ in times and values only.
+func EachPair(last, now []byte, do func(last, now float64)) bool {
+	if len(last) != len(now) {
+		return false
+	}
+	alike, end := true, 0 // of the point before
+	for rest := now; len(rest) > 0 && alike; {
+		m, after, err := nextField(rest)
+		if err != nil {
+			return false
+		}
+		rest = after
+		for metric := m.val; len(metric) > 0 && alike; {
+			f, after, err := nextField(metric)
+			if err != nil {
+				return false
+			}
+			metric = after
+			if f.number != dataGauge && f.number != dataSum {
+				continue
+			}
+			for data := f.val; len(data) > 0 && alike; {
+				p, after, err := nextField(data)
+				if err != nil {
+					return false
+				}
+				data = after
+				if p.number != 1 {
+					continue
+				}
+				at := cap(now) - cap(p.val)
+				var a, b float64
+				a, b, alike = pair(last[at:at+len(p.val)], p.val)
+				alike = alike && string(last[end:at]) == string(now[end:at])
+				end = at + len(p.val)
+				do(a, b)
+			}
+		}
+	}
+	return alike && string(last[end:]) == string(now[end:])
+}
+
+// pair reads the values of two points as [Series] writes them: a start time or none, the time, the
+// value, the attributes. ok: they differ in time and value only.
+func pair(last, now []byte) (a, b float64, ok bool) {
+	const fixed = 9 // a tag of one byte and a fixed64
+	i := 0
+	if len(now) > fixed && now[0] == 2<<3|wireFixed64 {
+		i = fixed
+	}
+	if len(now) < i+2*fixed || string(last[:i+1]) != string(now[:i+1]) || now[i] != 3<<3|wireFixed64 {
+		return 0, 0, false
+	}
+	i += fixed
+	x, y := binary.LittleEndian.Uint64(last[i+1:]), binary.LittleEndian.Uint64(now[i+1:])
+	switch now[i] {
+	case 4<<3 | wireFixed64:
+		a, b = math.Float64frombits(x), math.Float64frombits(y)
+	case 6<<3 | wireFixed64:
+		a, b = float64(int64(x)), float64(int64(y))
+	default:
+		return 0, 0, false
+	}
+	return a, b, last[i] == now[i] && string(last[i+fixed:]) == string(now[i+fixed:])
 }
 
 // numberPoint reads a NumberDataPoint whose attributes stand last.

@@ -270,6 +270,10 @@ func waiting(missed time.Duration, better *Claim) Verdict {
 // start time in last. It is asked of the kubelet's points and when another source takes over.
 func fell(last, now []byte) bool {
 	lower := false
+	if otlp.EachPair(last, now, func(l, n float64) { lower = lower || n < l }) {
+		return lower
+	}
+	lower = false // another set of points
 	otlp.EachPoint(now, func(n otlp.EncodedPoint) {
 		otlp.EachPoint(last, func(l otlp.EncodedPoint) {
 			if string(n.Metric) == string(l.Metric) && string(n.Attrs) == string(l.Attrs) && n.Start == l.Start && n.Value < l.Value {

@@ -132,18 +132,13 @@ func New(cfg Config, rootPath, nodeName, version string, overlap *dedup.Table, i
 		if !s.enabled(&cfg) {
 			continue
 		}
-		of := &cfg
-		if cfg.Names == series.Prometheus {
-			of = &full
-		}
 		h.parts = append(h.parts, part{
-			name: s.name, scraper: s.new(h, of), points: series.Points{Table: s.table},
+			name: s.name, scraper: s.new(h, &cfg), points: series.Points{Table: s.table},
 			claims: overlap.ClaimAll("host", interval, dedup.Node, "", s.table),
 		})
 		h.translate(&h.parts[len(h.parts)-1], s.new, &cfg, &full)
 	}
-	if cfg.Names == series.Prometheus || cfg.Names == series.Both {
-		h.theirs = series.Group(h.resource, "node-exporter", "stint/scrape/host", version)
+	if h.theirs != nil {
 		extra := newNodeExporter(h, &cfg, overlap)
 		h.parts = append(h.parts, part{name: extraScraper, scraper: extra, points: series.Points{Table: extra.table}})
 		extra.tell(h.parts)
@@ -152,7 +147,8 @@ func New(cfg Config, rootPath, nodeName, version string, overlap *dedup.Table, i
 }
 
 // translate makes a part send its points under node_exporter's names, where that is asked for. If
-// these need more detail than ours have, and ours are sent as well, a second one reads it.
+// these need more detail than ours have, a second one reads it, so that what is sent under our names
+// is what somebody asked for.
 func (h *Host) translate(p *part, again func(*Host, *Config) scraper, cfg, full *Config) {
 	t := series.NewTranslation(cfg.Names, p.points.Table, PrometheusRules)
 	if t == nil {
@@ -161,29 +157,13 @@ func (h *Host) translate(p *part, again func(*Host, *Config) scraper, cfg, full 
 	if h.theirs == nil {
 		h.theirs = series.Group(h.resource, "node-exporter", "stint/scrape/host", h.version)
 	}
-	if cfg.Names == series.Prometheus {
-		t.Hide(unasked(p.name, cfg)...)
-	}
-	if cfg.Names == series.Prometheus || !detailed[p.name] {
-		p.points.View = t.View(h.theirs, nil)
+	if p.points.View = t.View(h.theirs, nil); !detailed[p.name] {
 		return
 	}
-	t.HideAll()
-	p.twin = &part{name: p.name, scraper: again(h, full), points: series.Points{Table: p.points.Table, View: t.View(h.theirs, nil)}, claims: p.claims}
-}
-
-// unasked are the metrics of a scraper that are read only because node_exporter's names need others of
-// its detail, and that have no name there.
-func unasked(scraper string, cfg *Config) []int {
-	switch {
-	case scraper == "cpu" && !cfg.CPU.Topology:
-		return []int{cpuInfo}
-	case scraper == "system" && !cfg.System.Detail:
-		return []int{systemSELinux, systemWatchdog}
-	case scraper == "clock" && !cfg.Clock.Detail:
-		return []int{clockTimezone}
-	}
-	return nil
+	t.Mute()
+	of := series.NewTranslation(cfg.Names, p.points.Table, PrometheusRules)
+	of.HideAll()
+	p.twin = &part{name: p.name, scraper: again(h, full), points: series.Points{Table: p.points.Table, View: of.View(h.theirs, nil)}, claims: p.claims}
 }
 
 // detailed are the scrapers whose detail node_exporter's names need.

@@ -27,6 +27,19 @@ func withNames(names string) Config {
 	return cfg
 }
 
+// newNamedHost is that of newTestHost, whose clock is the same for the scraper that reads it in
+// more detail.
+func newNamedHost(t testing.TB, cfg Config, root string) *Host {
+	t.Helper()
+	h := newTestHost(t, cfg, root)
+	for i := range h.parts {
+		if c, ok := h.parts[i].scraper.(*clock); ok && h.parts[i].twin != nil {
+			h.parts[i].twin.scraper.(*clock).adjtimex = c.adjtimex
+		}
+	}
+	return h
+}
+
 // names lists the names of metrics that were found, ours and theirs.
 func (f *found) names() (ours, theirs map[string]bool) {
 	ours, theirs = map[string]bool{}, map[string]bool{}
@@ -42,7 +55,7 @@ func (f *found) names() (ours, theirs map[string]bool) {
 
 // TestPrometheusGolden: everything that a scrape gives under node_exporter's names.
 func TestPrometheusGolden(t *testing.T) {
-	h := newTestHost(t, withNames(series.Prometheus), "testdata/server")
+	h := newNamedHost(t, withNames(series.Prometheus), "testdata/server")
 	scrapeAll(t, h, tick-10e9)
 	f := scrapeAll(t, h, tick)
 	var got strings.Builder
@@ -88,7 +101,7 @@ func TestNamesKeepOurs(t *testing.T) {
 		return n
 	}
 	scrape := func(names string) *found {
-		h := newTestHost(t, withNames(names), "testdata/server")
+		h := newNamedHost(t, withNames(names), "testdata/server")
 		scrapeAll(t, h, tick-10e9)
 		return scrapeAll(t, h, tick)
 	}
@@ -130,7 +143,7 @@ func TestNamesKeepOurs(t *testing.T) {
 // Of each metric that has rules every point is covered by one, or its rules say that theirs is
 // told by the extra scraper; and the values add up.
 func TestRulesCover(t *testing.T) {
-	h := newTestHost(t, inDetail(series.SemConv), "testdata/server")
+	h := newNamedHost(t, inDetail(series.SemConv), "testdata/server")
 	scrapeAll(t, h, tick-10e9)
 	f := scrapeAll(t, h, tick)
 	exempt := map[string]bool{"system.linux.vmstat.event.count": true} // some fields of which other metrics tell
@@ -161,7 +174,7 @@ func inDetail(names string) Config {
 func TestNoSeriesTwice(t *testing.T) {
 	for _, root := range []string{"testdata/server", "testdata/vm-6.18", "testdata/old-3.10"} {
 		for _, names := range []string{series.SemConv, series.Prometheus, series.Both} {
-			h := newTestHost(t, inDetail(names), root)
+			h := newNamedHost(t, inDetail(names), root)
 			scrapeAll(t, h, tick-10e9)
 			seen := map[string]bool{}
 			for _, m := range scrapeAll(t, h, tick).metrics {
@@ -230,7 +243,7 @@ func TestRulesAreOfTheCatalogue(t *testing.T) {
 // A scrape under any names in which no device came or went allocates nothing.
 func TestNamesAllocateNothing(t *testing.T) {
 	for _, names := range []string{series.Prometheus, series.Both} {
-		h := newTestHost(t, withNames(names), "testdata/server")
+		h := newNamedHost(t, withNames(names), "testdata/server")
 		at := tick
 		scrapeAll(t, h, at)
 		points := 0
@@ -277,7 +290,7 @@ func TestMeminfoLines(t *testing.T) {
 
 // How the last scrape of each scraper went is told.
 func TestCollectorSuccess(t *testing.T) {
-	h := newTestHost(t, withNames(series.Both), "testdata/server")
+	h := newNamedHost(t, withNames(series.Both), "testdata/server")
 	first := scrapeAll(t, h, tick)
 	h.loadavg.file = kernel.NewFile(h.proc + "/nothing")
 	scrapeAll(t, h, tick+1)
@@ -386,7 +399,7 @@ func TestQueries(t *testing.T) {
 		}
 	}
 	for _, root := range []string{"testdata/server", "testdata/vm-6.18"} {
-		take(scrapeAll(t, newTestHost(t, withNames(series.Prometheus), root), tick))
+		take(scrapeAll(t, newNamedHost(t, withNames(series.Prometheus), root), tick))
 	}
 	live := New(withNames(series.Prometheus), "/", "", "", nil, 0, slog.New(slog.DiscardHandler))
 	defer live.Close()

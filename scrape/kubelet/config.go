@@ -17,6 +17,9 @@ import (
 
 // Config says how the kubelet of this node is reached, and which of its figures are sent.
 type Config struct {
+	Names    string `yaml:"-"` // scrape.names
+	RootPath string `yaml:"-"` // scrape.root_path, whose /proc tells what the node has
+
 	Enabled            string        `yaml:"enabled" enum:"auto,true,false" doc:"ask the kubelet about pods; auto: if KUBERNETES_SERVICE_HOST is set, or pods_api_socket or token_file exists"`
 	Endpoint           string        `yaml:"endpoint" doc:"URL of the kubelet; its host must be a name or address of the kubelet's certificate; empty: https://NODE:10250 with the node's name"`
 	CAFile             string        `yaml:"ca_file" doc:"PEM file of the authorities trusted for the kubelet's certificate, read again when it changes; empty: those of the system"`
@@ -31,9 +34,6 @@ type Config struct {
 	Containers         Figures       `yaml:"containers" doc:"container.* and k8s.container.*"`
 	Volumes            string        `yaml:"volumes" enum:"pvc,all,none" doc:"whose k8s.pod.volume.* are sent; pvc: volumes with a claim, and emptyDir; all: also those of secrets, configuration, …"`
 	Utilization        bool          `yaml:"utilization" doc:"also what pods and containers use by their limits and requests, and by what the node has"`
-
-	RootPath string `yaml:"-"` // scrape.root_path, whose /proc tells what the node has
-	Names    string `yaml:"-"` // scrape.names
 }
 
 // Figures is a group of metrics of the kubelet's statistics.

@@ -60,6 +60,7 @@ type Translation struct {
 	rules [][]parsed // by metric
 	ours  []bool     // by metric: it is sent under our name
 	alone bool       // none is
+	mute  bool       // nothing is shown: other points are
 }
 
 // parsed is a rule, cut into its words.
@@ -114,6 +115,9 @@ func (t *Translation) HideAll() {
 	t.alone = true
 	clear(t.ours)
 }
+
+// Mute keeps points from being shown: others, of the same quantities, are.
+func (t *Translation) Mute() { t.mute = true }
 
 // IsPrometheus tells theirs from our names, which have a dot. A metric of a table may have one of
 // theirs: it is shown as it is, its attributes being labels, and never sent as one of ours.

@@ -139,7 +139,7 @@ func (v *View) translate(p *Points, metric, first, end int) []shown {
 	ours := &v.t.table[metric]
 	for r := range v.t.rules[metric] {
 		rule := &v.t.rules[metric][r]
-		if rule.Extra {
+		if rule.Extra || v.t.mute {
 			continue
 		}
 		for i := first; i < end; i++ {
