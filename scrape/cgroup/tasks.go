@@ -74,7 +74,6 @@ func (s *Cgroups) readTasks(e *entity) (err error) {
 	if errno != 0 { // EOPNOTSUPP: a threaded cgroup
 		return nil
 	}
-	t.known = true
 	buf.all = buf.all[:0]
 	for len(b) > 0 {
 		var l []byte
@@ -89,6 +88,8 @@ func (s *Cgroups) readTasks(e *entity) (err error) {
 			s.readTask(t, pid)
 		}
 	}
+	// In a pid namespace of its own the agent sees a 0 for each process on v2, and nothing on v1.
+	t.known = t.count > 0
 	slices.SortFunc(buf.all, func(a, b task) int { return int(a.pid) - int(b.pid) })
 	for _, q := range buf.all {
 		i, found := slices.BinarySearchFunc(was.all, q.pid, func(a task, pid uint64) int { return int(a.pid) - int(pid) })

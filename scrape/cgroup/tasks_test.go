@@ -37,6 +37,9 @@ func TestTimesOfProcesses(t *testing.T) {
 			t.Errorf("step %d: %s, want %s", i, got, step.want)
 		}
 	}
+	if f := m.scrape(); f.value("container.id="+id("1"), "container.process.count", "") != "none" { // they cannot be seen
+		t.Errorf("with an empty list:\n%s", f.text())
+	}
 	m.write(procs, "0\n0\n0\n")
 	if f := m.scrape(); f.value("container.id="+id("1"), "container.process.count", "") != "3" || f.value("container.id="+id("1"), "container.file_descriptor.count", "") != "none" {
 		t.Errorf("without numbers:\n%s", f.text())
