@@ -121,7 +121,7 @@ func (s *Cgroups) readTask(t *taskCounts, pid uint64) {
 		unix.Close(fd)
 	}
 	if t.limit == 0 && t.count == 1 {
-		t.limit = openFilesLimit(s.taskFile(dir, procLimits))
+		t.limit = kernel.OpenFilesLimit(s.taskFile(dir, procLimits))
 	}
 	var v [2]uint64 // ns on a CPU, ns of waiting for one
 	if kernel.Numbers(s.taskFile(dir, procSchedstat), v[:]) == len(v) {
@@ -187,19 +187,6 @@ func readlinkAt(dir int, name, target []byte) int {
 		return 0
 	}
 	return int(n)
-}
-
-// openFilesLimit finds the soft limit of open files in /proc/<pid>/limits; 0: there is none.
-func openFilesLimit(b []byte) uint64 {
-	for len(b) > 0 {
-		var l []byte
-		l, b = kernel.Line(b)
-		if rest, ok := bytes.CutPrefix(l, []byte("Max open files ")); ok {
-			n, _, _ := kernel.Number(rest)
-			return n
-		}
-	}
-	return 0
 }
 
 func (s *Cgroups) emitTasks(w writer) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"stint/scrape/kernel"
 )
 
 // Times of processes only grow: what one used that ended stays, one that is given its number
@@ -102,7 +104,7 @@ func FuzzOpenFilesLimit(f *testing.F) {
 	seedFiles(f, "proc/limits")
 	f.Add([]byte("Max open files            unlimited            unlimited            files     \n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if n := openFilesLimit(b); n > 0 && !strings.Contains(string(b), fmt.Sprint(n)) {
+		if n := kernel.OpenFilesLimit(b); n > 0 && !strings.Contains(string(b), fmt.Sprint(n)) {
 			t.Errorf("%d of %q", n, b)
 		}
 	})
