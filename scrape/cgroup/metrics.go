@@ -364,7 +364,7 @@ var containerMetrics = append([]series.Metric{
 		Metric: otlp.Metric{Name: "container.process.count", Unit: "{process}", Instrument: otlp.UpDown,
 			Description: "Processes in the container's own cgroup, without those in cgroups that it made below."},
 		Source: "lines of cgroup.procs",
-		When:   "processes is on",
+		When:   "processes is on; in a pod on cgroup v2, or with hostPID",
 	},
 	containerFDs: {
 		Metric: otlp.Metric{Name: "container.file_descriptor.count", Unit: "{file_descriptor}", Instrument: otlp.UpDown,

@@ -74,7 +74,6 @@ func (s *Cgroups) readTasks(e *entity) (err error) {
 	if errno != 0 { // EOPNOTSUPP: a threaded cgroup
 		return nil
 	}
-	t.known = true
 	buf.all = buf.all[:0]
 	for len(b) > 0 {
 		var l []byte
@@ -89,6 +88,8 @@ func (s *Cgroups) readTasks(e *entity) (err error) {
 			s.readTask(t, pid)
 		}
 	}
+	// In a pid namespace of its own the agent sees a 0 for each process on v2, and nothing on v1.
+	t.known = t.count > 0
 	slices.SortFunc(buf.all, func(a, b task) int { return int(a.pid) - int(b.pid) })
 	for _, q := range buf.all {
 		i, found := slices.BinarySearchFunc(was.all, q.pid, func(a task, pid uint64) int { return int(a.pid) - int(pid) })
@@ -120,7 +121,7 @@ func (s *Cgroups) readTask(t *taskCounts, pid uint64) {
 		unix.Close(fd)
 	}
 	if t.limit == 0 && t.count == 1 {
-		t.limit = openFilesLimit(s.taskFile(dir, procLimits))
+		t.limit = kernel.OpenFilesLimit(s.taskFile(dir, procLimits))
 	}
 	var v [2]uint64 // ns on a CPU, ns of waiting for one
 	if kernel.Numbers(s.taskFile(dir, procSchedstat), v[:]) == len(v) {
@@ -186,19 +187,6 @@ func readlinkAt(dir int, name, target []byte) int {
 		return 0
 	}
 	return int(n)
-}
-
-// openFilesLimit finds the soft limit of open files in /proc/<pid>/limits; 0: there is none.
-func openFilesLimit(b []byte) uint64 {
-	for len(b) > 0 {
-		var l []byte
-		l, b = kernel.Line(b)
-		if rest, ok := bytes.CutPrefix(l, []byte("Max open files ")); ok {
-			n, _, _ := kernel.Number(rest)
-			return n
-		}
-	}
-	return 0
 }
 
 func (s *Cgroups) emitTasks(w writer) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"stint/scrape/kernel"
 )
 
 // Times of processes only grow: what one used that ended stays, one that is given its number
@@ -36,6 +38,9 @@ func TestTimesOfProcesses(t *testing.T) {
 		if got := ran(); got != step.want {
 			t.Errorf("step %d: %s, want %s", i, got, step.want)
 		}
+	}
+	if f := m.scrape(); f.value("container.id="+id("1"), "container.process.count", "") != "none" { // they cannot be seen
+		t.Errorf("with an empty list:\n%s", f.text())
 	}
 	m.write(procs, "0\n0\n0\n")
 	if f := m.scrape(); f.value("container.id="+id("1"), "container.process.count", "") != "3" || f.value("container.id="+id("1"), "container.file_descriptor.count", "") != "none" {
@@ -99,7 +104,7 @@ func FuzzOpenFilesLimit(f *testing.F) {
 	seedFiles(f, "proc/limits")
 	f.Add([]byte("Max open files            unlimited            unlimited            files     \n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if n := openFilesLimit(b); n > 0 && !strings.Contains(string(b), fmt.Sprint(n)) {
+		if n := kernel.OpenFilesLimit(b); n > 0 && !strings.Contains(string(b), fmt.Sprint(n)) {
 			t.Errorf("%d of %q", n, b)
 		}
 	})

@@ -36,7 +36,7 @@ type Config struct {
 	IPVS       Detailed   `yaml:"ipvs" doc:"system.network.ipvs.*; off by default, with detail also each backend, which may be thousands"`
 	Processes  Detailed   `yaml:"processes" doc:"system.process.* and system.thread.count: totals, no single processes"`
 	Process    Process    `yaml:"process" doc:"process.*: single processes, each a resource of its own; off by default"`
-	Systemd    Systemd    `yaml:"systemd" doc:"systemd.unit.*: states and restarts of units; off by default"`
+	Systemd    Systemd    `yaml:"systemd" doc:"systemd.unit.*: states and restarts of units; off by default; a container needs /run/systemd (root) or /run/dbus below scrape.root_path"`
 	Textfile   Textfile   `yaml:"textfile" doc:"series of files in Prometheus' text format, as others write them for node_exporter; off by default"`
 	System     Detailed   `yaml:"system" doc:"system.uptime and file descriptors; with detail boot time and entropy"`
 

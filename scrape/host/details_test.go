@@ -1,6 +1,7 @@
 package host
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -192,5 +193,96 @@ func TestOffOpensNothing(t *testing.T) {
 	}
 	if s := scraperOf[*process](m.Host); s != nil {
 		t.Error("the scraper of processes is on")
+	}
+}
+
+// What is too many is left out, and said; what was there before stays.
+func TestBounds(t *testing.T) {
+	m := newMachine(t, only(func(c *Config) { c.Filesystem.Enabled, c.Filesystem.Detail = true, true }))
+	const first = "system.device=8:1 file.lock.type=write file.lock.mechanism=posix file.lock.mode=advisory"
+	m.expect(m.scrape(), "system.filesystem.lock.count", first, "1", serverBoot)
+	var b strings.Builder
+	for i := range maxLockKinds + 5 {
+		fmt.Fprintf(&b, "%d: POSIX  ADVISORY  WRITE 1 07:%x:1 0 EOF\n", i, i)
+	}
+	b.WriteString("9: POSIX  ADVISORY  WRITE 1234 08:01:131074 0 EOF\n")
+	m.write("proc/locks", b.String())
+	f := m.scrape()
+	m.expect(f, "system.filesystem.lock.count", first, "1", serverBoot)
+	if n := f.count("system.filesystem.lock.count"); f.errs["filesystem"] == nil || n > maxLockKinds+1 {
+		t.Errorf("%d points of locks, %v", n, f.errs["filesystem"])
+	}
+
+	m = newMachine(t, only(func(c *Config) { c.IPVS = Detailed{true, true} }))
+	b.Reset()
+	b.WriteString("head\nhead\nhead\nTCP  C0A80016:0CEA wlc\n")
+	for i := range maxBackends + 5 {
+		fmt.Fprintf(&b, "  -> 0A00%04X:0050      Masq    1      2          3\n", i)
+	}
+	m.write("proc/1/net/ip_vs", b.String())
+	f = m.scrape()
+	if n := f.count("system.network.ipvs.backend.weight"); f.errs["ipvs"] == nil || n != maxBackends {
+		t.Errorf("%d backends, %v", n, f.errs["ipvs"])
+	}
+
+	m = newMachine(t, only(func(c *Config) { c.ZFS = Detailed{true, true} }))
+	for i := range maxKstats {
+		m.write(fmt.Sprintf("proc/spl/kstat/zfs/pool/objset-%d", i), "1 1\nname type data\nreads 4 1\n")
+	}
+	f = m.scrape()
+	if n := len(scraperOf[*zfs](m.Host).kstats.files); f.errs["zfs"] == nil || n != maxKstats {
+		t.Errorf("%d files of ZFS, %v", n, f.errs["zfs"])
+	}
+}
+
+// count is how many points a metric has.
+func (f *found) count(metric string) (n int) {
+	for _, m := range f.metrics {
+		if m.Name == metric {
+			n += len(pointsOf(m))
+		}
+	}
+	return n
+}
+
+// More units than are reported, and units that go.
+func TestManyUnits(t *testing.T) {
+	s := systemd{cfg: Systemd{Units: []string{"*.service"}}}
+	list := func(n int) error {
+		var body []byte
+		text := func(v string) {
+			for len(body)%4 != 0 {
+				body = append(body, 0)
+			}
+			body = append(append(binary.LittleEndian.AppendUint32(body, uint32(len(v))), v...), 0)
+		}
+		for i := range n {
+			for len(body)%8 != 0 {
+				body = append(body, 0)
+			}
+			for _, v := range []string{fmt.Sprintf("u%d.service", i), "d", "loaded", "active", "running", "", fmt.Sprint("/u", i)} {
+				text(v)
+			}
+			for len(body)%4 != 0 {
+				body = append(body, 0)
+			}
+			body = binary.LittleEndian.AppendUint32(body, 0)
+			text("")
+			text("/")
+		}
+		head := binary.LittleEndian.AppendUint32(nil, uint32(len(body)))
+		return s.list(&dbusReader{b: append(append(head, 0, 0, 0, 0), body...), order: binary.LittleEndian})
+	}
+	reported := func() (n int) {
+		for _, u := range s.units.list {
+			n += int(one(u.report))
+		}
+		return n
+	}
+	if err := list(maxUnits + 3); err != errManyUnits || reported() != maxUnits {
+		t.Errorf("%d units, %v", reported(), err)
+	}
+	if err := list(7); err != nil || reported() != 7 || len(s.units.list) != 7 {
+		t.Errorf("%d units of %d, %v", reported(), len(s.units.list), err)
 	}
 }

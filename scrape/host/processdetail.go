@@ -33,7 +33,7 @@ func (d *procDetail) points(s *process, q *proc, p *series.Points) {
 		p.Int(procFDs, nil, n)
 	}
 	if b, errno := kernel.ReadSmall(s.file(q.pid, "/limits"), d.buf); errno == 0 {
-		if limit := filesLimit(b); limit > 0 {
+		if limit := kernel.OpenFilesLimit(b); limit > 0 {
 			p.Int(procFDLimit, nil, limit)
 		}
 	}
@@ -71,19 +71,6 @@ func (d *procDetail) files(path []byte) (n uint64, ok bool) {
 			n++
 		}
 	}
-}
-
-// filesLimit is the soft limit of open files in /proc/<pid>/limits; 0: there is none.
-func filesLimit(b []byte) uint64 {
-	for len(b) > 0 {
-		var l []byte
-		l, b = kernel.Line(b)
-		if rest, ok := bytes.CutPrefix(l, []byte("Max open files ")); ok {
-			n, _, _ := kernel.Number(rest)
-			return n
-		}
-	}
-	return 0
 }
 
 // pidStatus is what is taken of /proc/<pid>/status.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,10 +25,25 @@ import (
 // systemd 252 gave.
 type manager struct {
 	bus      bool   // wants Hello, and calls to be for systemd
-	units    []byte // the answer to ListUnits
-	restarts int    // -1: there is no such property
-	answer   []byte // sent in place of all this, where it is not nil
+	answer   []byte // sent in place of all below, where it is not nil
 	greeting string
+
+	mu       sync.Mutex // guards everything below
+	units    []byte     // the answer to ListUnits
+	restarts int        // -1: there is no such property
+}
+
+// set changes what it answers from now on.
+func (m *manager) set(units []byte, restarts int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.units, m.restarts = units, restarts
+}
+
+func (m *manager) get() (units []byte, restarts int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.units, m.restarts
 }
 
 func newManager(t testing.TB) *manager {
@@ -65,6 +81,7 @@ func (m *manager) serve(c net.Conn) {
 		if _, err := io.ReadFull(r, call); err != nil {
 			return
 		}
+		units, restarts := m.get()
 		serial := binary.LittleEndian.Uint32(call[8:])
 		has := func(s string) bool { return bytes.Contains(call, append([]byte(s), 0)) }
 		// A signal that nobody asked for.
@@ -81,13 +98,13 @@ func (m *manager) serve(c net.Conn) {
 		case !greeted || m.bus && !has(systemdName):
 			c.Write(message(dbusError, serial, "org.freedesktop.DBus.Error.AccessDenied", nil))
 		case has("ListUnits"):
-			b := bytes.Clone(m.units)
+			b := bytes.Clone(units)
 			at := bytes.Index(b, []byte{dbusReplySerial, 1, 'u', 0})
 			binary.LittleEndian.PutUint32(b[at+4:], serial)
 			c.Write(b)
-		case has("NRestarts") && m.restarts >= 0:
+		case has("NRestarts") && restarts >= 0:
 			body := append([]byte("\x01u\x00\x00"), 0, 0, 0, 0)
-			binary.LittleEndian.PutUint32(body[4:], uint32(m.restarts))
+			binary.LittleEndian.PutUint32(body[4:], uint32(restarts))
 			c.Write(message(dbusReturn, serial, "", body))
 		default:
 			c.Write(message(dbusError, serial, "org.freedesktop.DBus.Error.UnknownProperty", []byte("\x02\x00\x00\x00no\x00")))
@@ -194,8 +211,9 @@ func TestSystemdChanges(t *testing.T) {
 		return p.StartTimeUnixNano, valueText(p)
 	}
 	scrapeAll(t, h, tick)
-	m.units = bytes.ReplaceAll(m.units, []byte("\x06\x00\x00\x00failed\x00"), []byte("\x06\x00\x00\x00active\x00"))
-	m.restarts = 2
+	units, _ := m.get()
+	units = bytes.ReplaceAll(units, []byte("\x06\x00\x00\x00failed\x00"), []byte("\x06\x00\x00\x00active\x00"))
+	m.set(units, 2)
 	f := scrapeAll(t, h, tick+1e10)
 	if got := f.value(t, "systemd.unit.state", unitAttrs("stint-failed.service", "failed")); got != "0" {
 		t.Errorf("after it recovered failed is %s", got)
@@ -203,7 +221,7 @@ func TestSystemdChanges(t *testing.T) {
 	if start, n := restarts(f); start != tick || n != "2" {
 		t.Errorf("%s restarts since %d, want 2 since %d", n, start, tick)
 	}
-	m.restarts = -1
+	m.set(units, -1)
 	if f := scrapeAll(t, h, tick+2e10); len(f.errs) > 0 || f.point("systemd.unit.restart.count", "systemd.unit.name=stint-failed.service") != nil {
 		t.Errorf("without the property:\n%s", f.text())
 	}
@@ -221,7 +239,7 @@ func TestSystemdFaults(t *testing.T) {
 		"garbage":   func(m *manager) { m.answer = bytes.Repeat([]byte("garbage!"), 100) },
 		"too large": func(m *manager) { m.answer = []byte("l\x02\x01\x01\xff\xff\xff\x7f\x01\x00\x00\x00\x00\x00\x00\x00") },
 		"short body": func(m *manager) {
-			m.units = message(dbusReturn, 0, "", []byte("\x40\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00short"))
+			m.set(message(dbusReturn, 0, "", []byte("\x40\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00short")), 0)
 		},
 	} {
 		root := t.TempDir()

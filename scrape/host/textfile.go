@@ -122,6 +122,10 @@ func (s *textfile) scrapeEach(_, now uint64, hand func(*otlp.Group, []byte, int)
 	if changed || len(s.files.list) != before {
 		s.compare()
 	}
+	group := s.h.group
+	if s.h.theirs != nil { // whose names these are
+		group = s.h.theirs
+	}
 	s.own.Begin(0)
 	for _, f := range s.files.list {
 		s.own.Float(textfileMtime, f.attrs, float64(f.mtime.Sec)+float64(f.mtime.Nsec)/1e9)
@@ -141,11 +145,11 @@ func (s *textfile) scrapeEach(_, now uint64, hand func(*otlp.Group, []byte, int)
 			binary.LittleEndian.PutUint64(f.data[at:], now)
 		}
 		for _, r := range f.parts {
-			hand(s.h.group, f.data[r.start:r.end], r.points)
+			hand(group, f.data[r.start:r.end], r.points)
 		}
 	}
 	own := s.own.Commit(now)
-	hand(s.h.group, own.Bytes(), own.Len())
+	hand(group, own.Bytes(), own.Len())
 	return errors.Join(errs...)
 }
 

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stint/export/otlp"
+	"stint/scrape/series"
 )
 
 // collector is a directory of *.prom files with a scraper over it.
@@ -384,4 +385,36 @@ func text(f *dto.MetricFamily, m *dto.Metric) string {
 		v = m.Gauge.GetValue()
 	}
 	return s + fmt.Sprint(" ", f.GetType(), number(v))
+}
+
+// Where node_exporter's names are sent, the files' series are among them.
+func TestTextfileNames(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/a.prom", []byte(good), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for names, want := range map[string]string{series.SemConv: "", series.Both: "node-exporter", series.Prometheus: "node-exporter"} {
+		cfg := only(func(c *Config) { c.Load.Enabled, c.Textfile.Directories, c.Names = true, []string{dir}, names })
+		h := New(cfg, "testdata/server", "", "", nil, 0, slog.New(slog.DiscardHandler))
+		for i, part := range h.Scrapers() {
+			if part != "textfile" {
+				continue
+			}
+			err := h.Scrape(t.Context(), i, time.Unix(0, int64(tick)), func(g *otlp.Group, data []byte, _ int) {
+				service := ""
+				for _, kv := range decode(t, g, data).Resource.Attributes {
+					if kv.Key == "service.name" {
+						service = kv.Value.GetStringValue()
+					}
+				}
+				if service != want {
+					t.Errorf("%s: service.name is %q, want %q", names, service, want)
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		h.Close()
+	}
 }
