@@ -7,6 +7,7 @@
 package dedup
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -56,47 +57,59 @@ func (v Verdict) String() string {
 type Table struct {
 	cfg Config
 
-	mu         sync.Mutex
-	quantities map[Key]*quantity
+	mu         sync.Mutex // guards everything below
+	quantities map[key]*quantity
+	concepts   map[string]uint16
+	sources    []string
 	starts     map[entity]*start
 
 	suppressed [verdictCount]prometheus.Counter
 	handOvers  prometheus.Counter
 }
 
+// A node with 110 pods has 5,000 quantities and 10,000 claims: what they are made of is small.
+
+// key is a Key with its concept as a number.
+type key struct {
+	entity  string
+	concept uint16
+	kind    Kind
+}
+
 // quantity is the state of one key. Guarded by Table.mu.
 type quantity struct {
-	key    Key
-	claims []*Claim
-	active *Claim    // one of the source whose points are sent
-	tick   time.Time // when the last were
-	time   uint64    // of the last
-	before uint64    // of the last of the source before; what is not newer is not sent
-	last   []byte    // the last of a cumulative metric
+	t      *Table
+	key    key
+	claims *Claim // a list
+	active *Claim // one of the source whose points are sent
+	last   *Claim // that sent the last of a cumulative metric
+	tick   int64  // when the last were sent, ns since 1970; 0: never
+	time   uint64 // of the last
+	before uint64 // of the last of the source before; what is not newer is not sent
 }
 
 // Claim is a source's share in a quantity: one of its metrics.
 type Claim struct {
-	t          *Table
-	q          *quantity
-	source     string
-	rank       int // 0 is best; -1: no other source is asked
-	interval   time.Duration
+	q        *quantity
+	next     *Claim // of the same quantity
+	interval time.Duration
+	judged   uint64 // time of the points that were judged last
+	time     uint64 // of the points sent last
+	seen     uint64 // of the newest points that were out of order
+	last     []byte // the points sent last, if cumulative
+
+	source     uint8 // index into Table.sources
+	rank       int8  // 0 is best; -1: no other source is asked
 	cumulative bool
+	doubted    bool // its values may fall without cause: the kubelet's
 	released   bool
-
-	judged  uint64 // time of the points that were judged last
-	verdict Verdict
-
-	time  uint64 // of the points sent last
-	seen  uint64 // of the newest points that were out of order
-	falls int    // refusals for a value that fell, in a row
-	last  []byte // the points sent last, if cumulative
+	falls      uint8   // refusals for a value that fell, in a row
+	verdict    Verdict // on the points that were judged last
 }
 
 // New makes an empty table.
 func New(cfg Config, reg prometheus.Registerer) *Table {
-	t := &Table{cfg: cfg, quantities: map[Key]*quantity{}, starts: map[entity]*start{}}
+	t := &Table{cfg: cfg, quantities: map[key]*quantity{}, concepts: map[string]uint16{}, starts: map[entity]*start{}}
 	points := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "stint_scrape_suppressed_points_total",
 		Help: "Metric points that were not sent, by reason: duplicate (a better source has them), hold (it has just gone missing), stale, out_of_order, counter_regression.",
@@ -118,57 +131,75 @@ func New(cfg Config, reg prometheus.Registerer) *Table {
 // Claim says that a source, which measures every interval, knows a quantity. Cumulative ones are
 // guarded against values that fall. It ends with Release.
 func (t *Table) Claim(source string, interval time.Duration, k Key, cumulative bool) *Claim {
-	c := &Claim{t: t, source: source, rank: -1, interval: interval, cumulative: cumulative}
-	for i, s := range t.cfg.ranks(k.Kind) {
-		if s == source {
-			c.rank = i
-		}
-	}
+	c := &Claim{interval: interval, cumulative: cumulative, doubted: source == "kubelet", rank: int8(slices.Index(t.cfg.ranks(k.Kind), source))}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	c.source = t.number(source)
 	if c.rank < 0 { // nobody is in its way
-		c.q = &quantity{key: k, claims: []*Claim{c}}
+		c.q = &quantity{t: t}
 		return c
 	}
-	q := t.quantities[k]
-	if q == nil {
-		q = &quantity{key: k}
-		t.quantities[k] = q
+	id := t.key(k)
+	if c.q = t.quantities[id]; c.q == nil {
+		c.q = &quantity{t: t, key: id}
+		t.quantities[id] = c.q
 	}
-	c.q = q
-	q.claims = append(q.claims, c)
+	c.next, c.q.claims = c.q.claims, c
 	return c
+}
+
+// number is the index of a source. Needs mu.
+func (t *Table) number(source string) uint8 {
+	i := slices.Index(t.sources, source)
+	if i < 0 {
+		i = len(t.sources)
+		t.sources = append(t.sources, source)
+	}
+	return uint8(i)
+}
+
+// key numbers the concept of a key. Needs mu.
+func (t *Table) key(k Key) key {
+	n, ok := t.concepts[k.Concept]
+	if !ok {
+		n = uint16(len(t.concepts))
+		t.concepts[k.Concept] = n
+	}
+	return key{k.Entity, n, k.Kind}
 }
 
 // Release ends a claim: the source does not know the quantity any more.
 func (c *Claim) Release() {
-	c.t.mu.Lock()
-	defer c.t.mu.Unlock()
+	q := c.q
+	q.t.mu.Lock()
+	defer q.t.mu.Unlock()
 	if c.released {
 		return
 	}
 	c.released = true
-	q := c.q
-	for i, x := range q.claims {
-		if x == c {
-			q.claims = append(q.claims[:i], q.claims[i+1:]...)
+	if c.rank < 0 {
+		return
+	}
+	for at := &q.claims; *at != nil; at = &(*at).next {
+		if *at == c {
+			*at = c.next
 			break
 		}
 	}
-	if len(q.claims) == 0 && c.rank >= 0 {
-		delete(c.t.quantities, q.key)
+	if q.claims == nil {
+		delete(q.t.quantities, q.key)
 	}
 }
 
 // Judge says what becomes of a source's encoded points of the quantity, all of time at (ns since
 // 1970), in a scrape that began at tick. The caller sends them if it is Pass, and only then.
 func (c *Claim) Judge(tick time.Time, at uint64, data []byte, points int) Verdict {
-	c.t.mu.Lock()
+	c.q.t.mu.Lock()
 	v := c.judge(tick, at, data)
 	c.judged, c.verdict = at, v
-	c.t.mu.Unlock()
+	c.q.t.mu.Unlock()
 	if v != Pass {
-		c.t.suppressed[v].Add(float64(points))
+		c.q.t.suppressed[v].Add(float64(points))
 	}
 	return v
 }
@@ -188,34 +219,37 @@ func (c *Claim) judge(tick time.Time, at uint64, data []byte) Verdict {
 		// cgroups' last were, they are late, but not missing. Otherwise the cgroups' would be
 		// sent again meanwhile, newer still, and the kubelet's never.
 		if at > c.seen {
-			c.seen, q.tick = at, tick
+			c.seen, q.tick = at, tick.UnixNano()
 		}
 		return OutOfOrder
 	case at == c.time:
 		return Stale
 	}
 	if c.cumulative {
-		last := c.last
-		if switched {
-			last = q.last
+		var last []byte
+		switch {
+		case !switched:
+			last = c.last
+		case q.last != nil:
+			last = q.last.last
 		}
-		if c.falls < 2 && (switched || c.source == "kubelet") && fell(last, data) {
+		if c.falls < 2 && (switched || c.doubted) && fell(last, data) {
 			c.falls++
 			return Regression
 		}
 		c.last = append(c.last[:0], data...)
-		q.last = c.last
+		q.last = c
 	}
-	q.tick, q.time, c.time, c.falls = tick, max(q.time, at), at, 0
+	q.tick, q.time, c.time, c.falls = tick.UnixNano(), max(q.time, at), at, 0
 	return Pass
 }
 
 // Again is the verdict on the points of that time, which were judged before, for others that tell
 // the same.
 func (c *Claim) Again(tick time.Time, at uint64, data []byte, points int) Verdict {
-	c.t.mu.Lock()
+	c.q.t.mu.Lock()
 	v, known := c.verdict, c.judged == at
-	c.t.mu.Unlock()
+	c.q.t.mu.Unlock()
 	if !known { // there were none
 		return c.Judge(tick, at, data, points)
 	}
@@ -229,30 +263,32 @@ func (t *Table) Lost(source string, k Key) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	q := t.quantities[k]
-	return q != nil && q.active != nil && q.active.source != source
+	q := t.quantities[t.key(k)]
+	return q != nil && q.active != nil && t.sources[q.active.source] != source
 }
 
 // takeOver makes c the active source, if it may be.
 func (c *Claim) takeOver(tick time.Time) Verdict {
 	q := c.q
+	cycles := time.Duration(q.t.cfg.HoldCycles)
+	missed := time.Duration(tick.UnixNano() - q.tick)
 	switch a := q.active; {
 	case a == nil:
-		for _, x := range q.claims {
-			if x.rank < c.rank && q.tick.IsZero() {
-				q.tick = tick // it has this long to come
+		for x := q.claims; x != nil; x = x.next {
+			if x.rank < c.rank && q.tick == 0 {
+				q.tick, missed = tick.UnixNano(), 0 // it has this long to come
 			}
-			if x.rank < c.rank && tick.Sub(q.tick) < time.Duration(c.t.cfg.HoldCycles)*x.interval {
-				return waiting(tick.Sub(q.tick), x)
+			if x.rank < c.rank && missed < cycles*x.interval {
+				return waiting(missed, x)
 			}
 		}
 	case c.rank < a.rank: // the better one is back
-		c.t.handOvers.Inc()
+		c.q.t.handOvers.Inc()
 	default:
-		if missed := tick.Sub(q.tick); missed < time.Duration(c.t.cfg.HoldCycles)*a.interval {
+		if missed < cycles*a.interval {
 			return waiting(missed, a)
 		}
-		c.t.handOvers.Inc()
+		c.q.t.handOvers.Inc()
 	}
 	q.active, q.before = c, q.time
 	return Pass
