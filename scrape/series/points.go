@@ -17,10 +17,11 @@ type Points struct {
 	Start uint64 // start time of the sums that follow; a scraper may change it on the way
 	View  *View  // shows them under other names, too; nil: no
 
-	got     []point
-	encoded []point // what series holds; values as of encoding
-	runs    []Run   // of encoded
-	version uint64  // of encoded
+	got     []point // in the order of series
+	n       int     // how many of got are of this scrape; the others are of the last
+	changed bool    // series does not hold got any more, but for values
+	runs    []Run   // of series
+	version uint64  // of series
 	series  otlp.Series
 }
 
@@ -42,7 +43,7 @@ type point struct {
 }
 
 // Begin forgets the points of the last scrape.
-func (p *Points) Begin(start uint64) { p.got, p.Start = p.got[:0], start }
+func (p *Points) Begin(start uint64) { p.n, p.Start = 0, start }
 
 // Int adds a point of an int metric. Attributes are encoded by [Attributes], or nil.
 //
@@ -68,12 +69,22 @@ func (p *Points) add(metric int, attrs []byte, bits uint64) {
 	if p.Table[metric].Instrument == otlp.Gauge {
 		start = 0
 	}
-	p.got = append(p.got, point{metric, attrs, start, bits})
+	if p.n < len(p.got) {
+		if q := &p.got[p.n]; q.metric == metric && (q.start != 0) == (start != 0) && len(q.attrs) == len(attrs) && (len(attrs) == 0 || &q.attrs[0] == &attrs[0]) {
+			q.start, q.bits = start, bits
+		} else {
+			*q, p.changed = point{metric, attrs, start, bits}, true
+		}
+	} else {
+		p.got, p.changed = append(p.got, point{metric, attrs, start, bits}), true
+	}
+	p.n++
 }
 
 // Commit brings the encoded series up to date. Its points all carry the time now.
 func (p *Points) Commit(now uint64) *otlp.Series {
-	if !p.same() {
+	if p.changed || p.n != len(p.got) {
+		p.got = p.got[:p.n]
 		p.encode()
 	}
 	for i := range p.got {
@@ -94,23 +105,9 @@ func (p *Points) Commit(now uint64) *otlp.Series {
 	return &p.series
 }
 
-// same tells whether the points of this scrape are those that are encoded, but for values.
-func (p *Points) same() bool {
-	if len(p.got) != len(p.encoded) {
-		return false
-	}
-	for i := range p.got {
-		a, b := &p.got[i], &p.encoded[i]
-		if a.metric != b.metric || (a.start != 0) != (b.start != 0) || len(a.attrs) != len(b.attrs) ||
-			len(a.attrs) > 0 && &a.attrs[0] != &b.attrs[0] {
-			return false
-		}
-	}
-	return true
-}
-
 func (p *Points) encode() {
 	p.version++
+	p.changed = true // should it panic
 	p.series.Reset()
 	p.runs = p.runs[:0]
 	for i := range p.got {
@@ -124,7 +121,7 @@ func (p *Points) encode() {
 		p.runs[len(p.runs)-1].Points++
 	}
 	p.endRun()
-	p.encoded = append(p.encoded[:0], p.got...)
+	p.changed = false
 }
 
 // endRun closes the metric that is being encoded.
