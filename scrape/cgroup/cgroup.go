@@ -65,6 +65,8 @@ type Cgroups struct {
 	swaps      kernel.File
 	swap       bool // the machine has swap
 	swapRead   uint64
+	summed     uint64 // when readSums looked at all
+	kills      kills
 
 	devices  map[[2]uint32]*blockDevice
 	open     int // files that are kept open
@@ -99,6 +101,7 @@ func New(cfg Config, rootPath string, resource []otlp.KeyValue, version string, 
 		tasks:      newTasks(root),
 		unitPoints: series.Points{Table: unitMetrics},
 		swaps:      kernel.NewFile(root + "/proc/swaps"),
+		kills:      kills{vmstat: kernel.NewFile(root + "/proc/vmstat")},
 		devices:    map[[2]uint32]*blockDevice{},
 		maxOpen:    maxOpenFiles(),
 	}
@@ -151,6 +154,10 @@ func (s *Cgroups) Scrape(_ context.Context, _ int, at time.Time, hand func(*otlp
 	}
 	s.account()
 	s.readSwaps()
+	s.readSums()
+	if s.kills.told {
+		s.kills.read(s.prev == 0)
+	}
 	units := s.cfg.Units == "true" || s.cfg.Units == "auto" && s.tree.pods == 0
 	more := 0
 	for i := 0; i < len(s.list); i++ {
@@ -252,6 +259,7 @@ func (s *Cgroups) find() error {
 	}
 	s.ioV2 = h.of[ctlBlkio].v2
 	s.files = listFiles(&h, &s.cfg, s.huge)
+	s.kills.told = slices.ContainsFunc(s.files, func(f file) bool { return f.kills })
 	s.tree = newTree(h.tree, s.cfg.MaxCgroups, s.log)
 	return nil
 }
@@ -275,6 +283,33 @@ func (s *Cgroups) readSwaps() {
 	}
 	b, err := s.swaps.ReadIfThere()
 	s.swap, s.swapRead = err == nil && bytes.Count(b, []byte("\n")) > 1, s.now
+}
+
+// kills watches what the kernel tells of processes that it killed for want of memory: as long as
+// it counts none on the whole machine (since Linux 4.13), there is none in any cgroup.
+type kills struct {
+	vmstat kernel.File
+	told   bool   // there are files that depend on it
+	known  bool   // the machine counts
+	count  uint64 // as of the last scrape in which it did
+	moved  bool   // it was another one in the scrape before
+	some   bool   // the cgroups' own counts may have changed
+}
+
+var oomKill = []byte("\noom_kill ")
+
+// read is for each scrape. A cgroup that has not been read yet is read in any case, so the first
+// count that is seen is none that has changed.
+func (k *kills) read(first bool) {
+	b, _ := k.vmstat.ReadIfThere()
+	at := bytes.Index(b, oomKill)
+	var count uint64
+	if k.known = at >= 0; k.known {
+		count, _, k.known = kernel.Number(b[at+len(oomKill):])
+	}
+	// The machine's count moves first, so a cgroup's own may have been read too early.
+	moved := !k.known || count != k.count && !first
+	k.some, k.moved, k.count = moved || k.moved, moved, count
 }
 
 // appeared makes the entity of a new cgroup. One that is found early may be older than the
@@ -333,7 +368,13 @@ func (s *Cgroups) Close() error {
 		s.tree = nil
 	}
 	s.swaps.Close()
-	s.huge, s.prev, s.looked = nil, 0, 0
+	s.kills.vmstat.Close()
+	for i := range s.files {
+		if sum := s.files[i].sum; sum != nil {
+			sum.Close()
+		}
+	}
+	s.huge, s.prev, s.looked, s.summed = nil, 0, 0, 0
 	s.networks.host, s.networks.sought = 0, 0
 	return nil
 }

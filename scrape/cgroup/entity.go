@@ -69,14 +69,18 @@ func (s *Cgroups) read(e *entity, now uint64) (err error) {
 	for i := range s.files {
 		f := &s.files[i]
 		switch {
-		case f.kinds&(1<<e.kind) == 0 || f.quota && !r.has.has(cpuQuota):
+		case f.kinds&(1<<e.kind) == 0 || f.empty || f.quota && !r.has.has(cpuQuota) || f.swap && !s.swap:
 			continue
 		case f.either && (f.second && e.choice != i || !f.second && e.choice != 0 && e.choice != i+1):
 			continue
-		case f.rare && !due:
+		case f.rare && !due, s.still(f) && f.fields&e.has != 0 && e.scraped == s.prev:
 			(f.fields & e.has).each(func(x field) { r.set(x, e.v[x]) })
 			continue
 		case e.fds[i] == fdAbsent && !due:
+			continue
+		case f.with && e.fds[i-1] == fdAbsent:
+			s.closeFile(e, i)
+			e.fds[i] = fdAbsent
 			continue
 		}
 		known := e.fds[i] == fdAbsent
@@ -104,7 +108,7 @@ func (s *Cgroups) read(e *entity, now uint64) (err error) {
 		if bad, ok := f.parse(r, b); !ok && err == nil {
 			err = kernel.Malformed(f.dir+e.path+"/"+f.name, bad)
 		}
-		if f.either && !f.second && !bytes.HasPrefix(b, []byte("Total")) { // there is a row of a device
+		if f.either && !f.second && !rowless(b) {
 			e.choice = i + 1
 		}
 	}
@@ -120,6 +124,41 @@ func (s *Cgroups) read(e *entity, now uint64) (err error) {
 	s.updateNUMA(e, r.numa)
 	e.scraped = now
 	return err
+}
+
+// rowless tells that a file of blkio has no row of a device, only the sum.
+func rowless(b []byte) bool { return bytes.HasPrefix(b, []byte("Total")) }
+
+// readSums finds out which files of blkio have nothing to tell in any cgroup: a cgroup has rows of
+// devices only that the root has, too, since the kernel makes what it counts in from the top down.
+func (s *Cgroups) readSums() {
+	look := s.now-s.summed >= rareness || s.now < s.summed
+	if look {
+		s.summed = s.now
+	}
+	some := false
+	for i := range s.files {
+		if f := &s.files[i]; f.sum != nil && (look || f.empty) {
+			b, err := f.sum.ReadIfThere()
+			f.empty = err == nil && (b == nil || rowless(b))
+			some = some || b != nil
+		}
+	}
+	for i := range s.files {
+		if f := &s.files[i]; look && !some { // the root tells nothing at all
+			f.empty = false
+		}
+	}
+}
+
+// still tells whether a file of the cgroup that is being read is as it was when it was read last.
+func (s *Cgroups) still(f *file) bool {
+	return f.limited && !s.reading.has.has(memLimit) || f.kills && !s.kills.some
+}
+
+// seldom tells whether it is not worth an open file.
+func (s *Cgroups) seldom(f *file) bool {
+	return f.rare || s.still(f) || f.kills && s.kills.known
 }
 
 // content reads file i of an entity into the buffer that all share.
@@ -138,7 +177,7 @@ func (s *Cgroups) content(e *entity, i int) ([]byte, unix.Errno) {
 			return nil, errno
 		}
 		e.fds[i] = fdClosed
-		if f.rare || s.open >= s.maxOpen {
+		if s.seldom(f) || s.open >= s.maxOpen {
 			defer unix.Close(fd)
 		} else {
 			e.fds[i] = int32(fd)

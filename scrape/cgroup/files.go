@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"stint/scrape/kernel"
 )
 
 // file is one that is read of every cgroup of some kinds.
@@ -19,7 +21,13 @@ type file struct {
 	// something to tell is read from then on. One that is second is read only with the one
 	// before it.
 	either, second bool
-	quota          bool // read only where a CPU quota is set: there is nothing to tell else
+	sum            *kernel.File // the same of the root; see readSums
+	empty          bool         // it has nothing to tell in any cgroup
+	with           bool         // absent wherever the file before it in the list is
+	swap           bool         // read only where the machine has swap
+	quota          bool         // read only where a CPU quota is set: there is nothing to tell else
+	limited        bool         // changes only where a limit of memory is set
+	kills          bool         // changes only when the kernel kills for want of memory
 }
 
 // kinds is a set of kinds of cgroups.
@@ -54,7 +62,7 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 		add(c, f, on && h.of[c].v2, name, parse, fs...)
 	}
 	everyone, perPod, perContainer := file{kinds: all}, file{kinds: containers | pods}, file{kinds: containers}
-	rare, rareOfPods := file{kinds: containers, rare: true}, file{kinds: containers | pods, rare: true}
+	rare := file{kinds: containers, rare: true}
 
 	theirs := cfg.theirs()
 	cpu, detail, modes := cfg.CPU.Enabled, cfg.CPU.Enabled && (cfg.CPU.Detail || theirs), cfg.CPU.Enabled && (cfg.CPU.Modes || theirs)
@@ -75,18 +83,22 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 	v1(ctlCPUAcct, everyone, cpu, "cpuacct.usage", amount(cpuTime, 1), cpuTime)
 	v1(ctlCPUAcct, perContainer, modes, "cpuacct.stat", keyed(map[string]key{"user": {cpuUser, ticks}, "system": {cpuSystem, ticks}}), cpuUser, cpuSystem)
 	v1(ctlCPU, rare, cpu, "cpu.cfs_quota_us", limit(cpuQuota), cpuQuota)
-	v1(ctlCPU, rare, cpu, "cpu.cfs_period_us", amount(cpuPeriod, 1), cpuPeriod)
+	v1(ctlCPU, file{kinds: containers, rare: true, quota: !theirs}, cpu, "cpu.cfs_period_us", amount(cpuPeriod, 1), cpuPeriod)
 	v1(ctlCPU, file{kinds: containers, quota: true}, cpu, "cpu.stat", keyed(throttling), cpuFields...)
 	v1(ctlCPU, rare, detail, "cpu.shares", amount(cpuShares, 1), cpuShares)
 	v2(ctlCPU, rare, cpu, "cpu.max", cpuMax, cpuQuota, cpuPeriod)
 	v2(ctlCPU, rare, detail, "cpu.weight", cpuWeight, cpuShares)
 
 	mem, detail := cfg.Memory.Enabled, cfg.Memory.Enabled && (cfg.Memory.Detail || theirs)
+	limits := rare
+	if cfg.Memory.Detail { // for what is available to pods
+		limits.kinds |= pods
+	}
 	v1(ctlMemory, everyone, mem, "memory.usage_in_bytes", amount(memUsage, 1), memUsage)
 	v1(ctlMemory, perPod, mem, "memory.stat", keyed(memoryStatV1), memoryFields(memoryStatV1)...)
-	v1(ctlMemory, perContainer, mem, "memory.failcnt", amount(memEventMax, 1), memEventMax)
-	v1(ctlMemory, perContainer, mem, "memory.oom_control", keyed(map[string]key{"oom_kill": {memEventOOMKill, 1}, "under_oom": {unused, 1}}), memEventOOMKill)
-	v1(ctlMemory, rareOfPods, mem, "memory.limit_in_bytes", limit(memLimit), memLimit)
+	v1(ctlMemory, limits, mem, "memory.limit_in_bytes", limit(memLimit), memLimit)
+	v1(ctlMemory, file{kinds: containers, limited: true}, mem, "memory.failcnt", amount(memEventMax, 1), memEventMax)
+	v1(ctlMemory, file{kinds: containers, kills: true}, mem, "memory.oom_control", keyed(map[string]key{"oom_kill": {memEventOOMKill, 1}, "under_oom": {unused, 1}}), memEventOOMKill)
 	v1(ctlMemory, rare, detail, "memory.soft_limit_in_bytes", limit(memLow), memLow)
 	v1(ctlMemory, rare, detail, "memory.memsw.limit_in_bytes", limit(memAndSwapLimit), memAndSwapLimit)
 	v1(ctlMemory, perContainer, mem && cfg.Memory.Detail, "memory.kmem.usage_in_bytes", amount(memKernel, 1), memKernel)
@@ -94,8 +106,8 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 	v2(ctlMemory, everyone, mem, "memory.current", amount(memUsage, 1), memUsage)
 	v2(ctlMemory, perPod, mem, "memory.stat", keyed(memoryStatV2), memoryFields(memoryStatV2)...)
 	v2(ctlMemory, perContainer, mem, "memory.events", keyed(memoryEventKeys), memEventLow, memEventHigh, memEventMax, memEventOOM, memEventOOMKill, memEventOOMGroupKill)
-	v2(ctlMemory, perContainer, mem, "memory.swap.current", amount(memSwap, 1), memSwap)
-	v2(ctlMemory, rareOfPods, mem, "memory.max", limit(memLimit), memLimit)
+	v2(ctlMemory, file{kinds: containers, swap: true}, mem, "memory.swap.current", amount(memSwap, 1), memSwap)
+	v2(ctlMemory, limits, mem, "memory.max", limit(memLimit), memLimit)
 	v2(ctlMemory, rare, detail, "memory.min", limit(memMin), memMin)
 	v2(ctlMemory, rare, detail, "memory.low", limit(memLow), memLow)
 	v2(ctlMemory, rare, detail, "memory.swap.max", limit(memSwapLimit), memSwapLimit)
@@ -104,16 +116,17 @@ func listFiles(h *hierarchies, cfg *Config, huge []hugeSize) []file {
 	v1(ctlMemory, perContainer, detail, "memory.numa_stat", numaStat("hierarchical_", '=', uint64(os.Getpagesize())))
 	v2(ctlMemory, perContainer, detail, "memory.numa_stat", numaStat("", ' ', 1))
 
-	psi := cfg.Pressure.Enabled
+	psi, alike := cfg.Pressure.Enabled, file{kinds: containers | pods, with: true} // Linux 4.20 has all three
 	add(ctlPSI, perPod, psi, "cpu.pressure", pressure(psiCPUSome, psiCPUFull), psiCPUSome, psiCPUFull)
-	add(ctlPSI, perPod, psi, "memory.pressure", pressure(psiMemorySome, psiMemoryFull), psiMemorySome, psiMemoryFull)
-	add(ctlPSI, perPod, psi, "io.pressure", pressure(psiIOSome, psiIOFull), psiIOSome, psiIOFull)
+	add(ctlPSI, alike, psi, "memory.pressure", pressure(psiMemorySome, psiMemoryFull), psiMemorySome, psiMemoryFull)
+	add(ctlPSI, alike, psi, "io.pressure", pressure(psiIOSome, psiIOFull), psiIOSome, psiIOFull)
 
 	// BFQ and CFQ count what they schedule, the throttler whatever passes it.
 	io := cfg.Disk.Enabled
 	v2(ctlBlkio, perContainer, io, "io.stat", ioStat)
 	for _, scheduler := range []string{"bfq.", "", "throttle."} {
-		v1(ctlBlkio, file{kinds: containers, either: true}, io, "blkio."+scheduler+"io_service_bytes_recursive", blkio(diskReadBytes, diskWriteBytes))
+		sum := kernel.NewFile(h.of[ctlBlkio].dir + "/blkio." + scheduler + "io_service_bytes_recursive")
+		v1(ctlBlkio, file{kinds: containers, either: true, sum: &sum}, io, "blkio."+scheduler+"io_service_bytes_recursive", blkio(diskReadBytes, diskWriteBytes))
 		v1(ctlBlkio, file{kinds: containers, either: true, second: true}, io, "blkio."+scheduler+"io_serviced_recursive", blkio(diskReads, diskWrites))
 	}
 

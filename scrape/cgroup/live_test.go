@@ -266,6 +266,46 @@ func TestLive(t *testing.T) {
 	}
 }
 
+// A process that the kernel kills for want of memory is counted, whatever is known of others.
+func TestLiveKill(t *testing.T) {
+	l := newLive(t)
+	path := "/" + id("d")
+	l.mkdir(path)
+	s := liveSource(t)
+	at := uint64(time.Now().UnixNano())
+	killed := func() string {
+		at += uint64(10 * time.Second)
+		f := scrapeOnce(t, s, at)
+		if f.err != nil {
+			t.Error(f.err)
+		}
+		return f.value("container.id="+id("d"), "container.memory.event.count", "container.memory.event=oom_kill")
+	}
+	for range 3 {
+		if got := killed(); got != "0" {
+			t.Skipf("%s killed before anything was", got)
+		}
+	}
+	if l.v2 {
+		l.set(path, "memory.max", "8388608")
+	} else {
+		l.set(path, "memory.limit_in_bytes", "8388608")
+	}
+	var dirs []string
+	for _, dir := range l.dirs {
+		dirs = append(dirs, dir+l.name+path)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestLive$")
+	cmd.Env = append(os.Environ(), "STINT_TEST_CGROUPS="+strings.Join(dirs, ","), "STINT_TEST_FILE="+filepath.Join(t.TempDir(), "written"), "GOMAXPROCS=1", "GOGC=off")
+	if err := cmd.Run(); err == nil {
+		t.Skip("nothing was killed: there is swap")
+	}
+	want := wordOf(l.file(path, "memory.oom_control")+"\n"+l.file(path, "memory.events"), "oom_kill")
+	if got := killed(); want == 0 || got != strconv.FormatUint(want, 10) {
+		t.Errorf("%s killed, the kernel said %d", got, want)
+	}
+}
+
 // device is the device that the container of the live test wrote to, as its files say.
 func (l *live) device(path string) string {
 	for _, name := range []string{"io.stat", "blkio.bfq.io_service_bytes_recursive", "blkio.throttle.io_service_bytes_recursive"} {
@@ -341,6 +381,11 @@ func benchmarkScrape(b *testing.B, names string) {
 	l := newLive(b)
 	l.podsOf(110)
 	s := liveNamed(b, names)
+	s.appear = func(n *node, early bool) { // not those of others, who may be testing, too
+		if strings.HasPrefix(n.path, l.name) {
+			s.appeared(n, early)
+		}
+	}
 	bytes, points := 0, 0
 	at, step := time.Unix(1800000000, 0), time.Microsecond
 	scrape := func() {

@@ -323,7 +323,7 @@ func (s *Cgroups) findProcess(e *entity) bool {
 	for after := uint64(0); ; {
 		var next *node
 		for _, c := range e.node.children {
-			if c.kind == container && c.inode > after && (next == nil || c.inode < next.inode) {
+			if c.kind == container && !s.deserted(c.entity) && c.inode > after && (next == nil || c.inode < next.inode) {
 				next = c
 			}
 		}
@@ -335,6 +335,11 @@ func (s *Cgroups) findProcess(e *entity) bool {
 		}
 		after = next.inode
 	}
+}
+
+// deserted tells that a cgroup had no process when it was read, in this scrape or the one before.
+func (s *Cgroups) deserted(e *entity) bool {
+	return e != nil && e.has.has(pidsCount) && e.v[pidsCount] == 0 && (e.scraped == s.now || e.scraped == s.prev)
 }
 
 // enterContainer opens the directory of a process of a container: of one that its cgroup lists,

@@ -28,6 +28,40 @@ func receivedBy(f *found, digit string) string {
 	return f.value("container.id="+id(digit), "container.network.io", received)
 }
 
+// A pod's namespace is looked for in containers that have processes.
+func TestDesertedContainer(t *testing.T) {
+	m := newMachine(t, "v2", Defaults(), nil)
+	pod := "/kubepods/burstable/pod" + uid1
+	count := "/sys/fs/cgroup" + pod + "/" + id("4") + "/pids.current"
+	m.cgroup("v2", pod)
+	m.cgroup("v2", pod+"/"+id("4"))
+	m.write(count, "0\n") // it is about to start
+	dropped := func() string {
+		return m.scrape().value("k8s.pod.uid="+uid1, "k8s.pod.network.packet.dropped", received)
+	}
+	for range patience + 1 {
+		if got := dropped(); got != "none" {
+			t.Errorf("without a process %s packets were dropped", got)
+		}
+	}
+	m.processes("v2", pod+"/"+id("4"), 14)
+	m.write(count, "1\n")
+	dropped()
+	if dropped() == "none" {
+		t.Error("the process that started is not found")
+	}
+	for _, e := range m.list {
+		if e.kind == container {
+			e.v[pidsCount] = 0
+			if old := e.scraped; !m.deserted(e) {
+				t.Error("a container without processes is not deserted")
+			} else if e.scraped = old - interval; m.deserted(e) {
+				t.Error("what is not read any more is deserted")
+			}
+		}
+	}
+}
+
 // Pitfall 15: what runs in the host's network namespace has no figures of its own, and of
 // containers that share one the first has them.
 func TestSharedNetwork(t *testing.T) {

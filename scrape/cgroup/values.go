@@ -217,22 +217,38 @@ type key struct {
 
 // keyed reads lines of a word and a number. Words that it does not know are left alone, but
 // a file without any that it knows is not what it should be.
+//
+// The words of a file are mostly those of the file before, in the same order: what they mean is
+// looked up once.
 func keyed(keys map[string]key) parser {
+	var seen []keyedWord // by line; at most maxWords
 	return func(r *reading, b []byte) ([]byte, bool) {
 		first, found := b, false
-		for len(b) > 0 {
+		for i := 0; len(b) > 0; i++ {
 			var l []byte
 			l, b = kernel.Line(b)
-			word, rest := kernel.Field(l)
-			k, ok := keys[string(word)]
-			if !ok {
+			var w keyedWord
+			var rest []byte
+			if i < len(seen) && len(l) > len(seen[i].word) && l[len(seen[i].word)] == ' ' && string(l[:len(seen[i].word)]) == seen[i].word {
+				w = seen[i]
+				rest = l[len(w.word):]
+			} else {
+				var word []byte
+				word, rest = kernel.Field(l)
+				w.key, w.known = keys[string(word)]
+				if i == len(seen) && i < maxWords && bytes.HasPrefix(l, word) && len(word) > 0 {
+					w.word = string(word)
+					seen = append(seen, w)
+				}
+			}
+			if !w.known {
 				continue
 			}
 			n, rest, ok := kernel.Number(rest)
-			if !ok || !blank(rest) {
+			if !ok || len(rest) > 0 && !blank(rest) {
 				return l, false
 			}
-			r.set(k.field, n*k.unit)
+			r.set(w.field, n*w.unit)
 			found = true
 		}
 		if !found {
@@ -242,6 +258,16 @@ func keyed(keys map[string]key) parser {
 		return nil, true
 	}
 }
+
+// keyedWord is a word at the start of a line, and what the number behind it is.
+type keyedWord struct {
+	word string
+	key
+	known bool
+}
+
+// maxWords bounds the lines of which the words are kept; memory.stat has some 80.
+const maxWords = 128
 
 // cpuMax reads cpu.max of v2: the quota or max, and the period.
 func cpuMax(r *reading, b []byte) ([]byte, bool) {

@@ -149,6 +149,8 @@ type process struct {
 
 	procs   map[uint64]*proc // by number
 	all     []*proc          // those that may be reported
+	open    int              // stat files that are kept open
+	maxOpen int
 	scrapes uint64
 	prev    uint64 // time of the last scrape
 	path    []byte
@@ -165,6 +167,7 @@ type proc struct {
 	pid      uint64
 	start    uint64 // ticks since the machine started
 	seen     uint64 // the scrape that last had it
+	fd       int    // its stat file; -1: not open
 	excluded bool
 	keep     bool    // is to be reported in this scrape
 	now      pidstat // without comm
@@ -183,15 +186,29 @@ func newProcess(h *Host, cfg *Config) scraper {
 	faults := series.Names("system.paging.fault.type", "major", "minor")
 	return &process{
 		h: h, cfg: cfg.Process, dir: newDirectory(h.proc), meminfo: kernel.NewFile(h.proc + "/meminfo"),
-		procs: map[uint64]*proc{}, buf: make([]byte, 2<<10), page: uint64(os.Getpagesize()),
+		procs: map[uint64]*proc{}, maxOpen: maxStatFiles(), buf: make([]byte, 2<<10), page: uint64(os.Getpagesize()),
 		more: newProcDetail(h.proc),
 		user: modes[0], system: modes[1], ioWait: modes[2], read: directions[0], write: directions[1], major: faults[0], minor: faults[1],
 	}
 }
 
+// maxStats bounds the stat files that are kept open: 4 MiB of kernel memory, which counts as the
+// agent's. Those of further processes are opened each time.
+const maxStats = 1024
+
+// maxStatFiles leaves seven of eight descriptors that the agent may have to others.
+func maxStatFiles() int {
+	l := unix.Rlimit{Cur: 1024}
+	unix.Getrlimit(unix.RLIMIT_NOFILE, &l) // cannot fail
+	return int(min(l.Cur/8, maxStats))
+}
+
 func (s *process) close() {
 	s.dir.close()
 	s.meminfo.Close()
+	for _, q := range s.procs {
+		s.closeStat(q)
+	}
 }
 
 // scrape is not that of others: see scrapeEach.
@@ -260,14 +277,16 @@ func (s *process) list(boot, now uint64) error {
 		if !ok {
 			continue
 		}
-		b, errno := kernel.ReadSmall(s.file(pid, "/stat"), s.buf)
+		q := s.procs[pid]
 		var st pidstat
-		if errno != 0 || !st.parse(b) { // it ended just now
+		if b, errno := s.readStat(pid, q); errno != 0 || !st.parse(b) { // it ended just now
 			continue
 		}
-		q := s.procs[pid]
 		if q == nil || q.start != st.start {
-			q = &proc{pid: pid, start: st.start}
+			if q != nil {
+				s.closeStat(q)
+			}
+			q = &proc{pid: pid, start: st.start, fd: -1}
 			comm := string(st.comm)
 			q.excluded = !selected(s.cfg.Include, s.cfg.Exclude, comm) || s.elsewhere(pid)
 			s.procs[pid] = q
@@ -284,10 +303,40 @@ func (s *process) list(boot, now uint64) error {
 	}
 	for pid, q := range s.procs {
 		if q.seen != s.scrapes {
+			s.closeStat(q)
 			delete(s.procs, pid)
 		}
 	}
 	return nil
+}
+
+// readStat reads the stat file of the process with a number; q is who had it in the scrape
+// before, nil: nobody.
+func (s *process) readStat(pid uint64, q *proc) ([]byte, unix.Errno) {
+	if q != nil && q.fd >= 0 {
+		if b, errno := kernel.Pread(q.fd, &s.buf); errno == 0 {
+			return b, 0
+		}
+		s.closeStat(q)
+	}
+	if q == nil || s.open >= s.maxOpen {
+		return kernel.ReadSmall(s.file(pid, "/stat"), s.buf)
+	}
+	fd, errno := kernel.Open(s.file(pid, "/stat"))
+	if errno != 0 {
+		return nil, errno
+	}
+	q.fd = fd
+	s.open++
+	return kernel.Pread(fd, &s.buf)
+}
+
+func (s *process) closeStat(q *proc) {
+	if q.fd >= 0 {
+		unix.Close(q.fd)
+		q.fd = -1
+		s.open--
+	}
 }
 
 // elsewhere tells whether a process is in a cgroup that is not wanted.

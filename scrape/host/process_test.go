@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,6 +104,60 @@ func TestProcess(t *testing.T) {
 	}
 	if all = m.scrapeProcesses(); len(all)+len(scraperOf[*process](m.Host).procs) > 0 {
 		t.Errorf("still there: %s", keys(all))
+	}
+}
+
+// The stat file of a process that was seen before stays open. Once the process has ended, it
+// tells nothing, and whoever has its number is read anew.
+func TestProcessFilesStayOpen(t *testing.T) {
+	h := New(onlyProcess(5, func(p *Process) { p.MinAge = 0 }), "/", "", "", nil, 0, slog.New(slog.DiscardHandler))
+	defer h.Close()
+	cmd := exec.Command("sleep", "infinity")
+	if err := cmd.Start(); err != nil {
+		t.Skip(err)
+	}
+	end := sync.OnceFunc(func() { cmd.Process.Kill(); cmd.Wait() })
+	defer end()
+	pid, at := uint64(cmd.Process.Pid), time.Unix(1900000000, 0)
+	scrape := func() *process {
+		at = at.Add(10 * time.Second)
+		if err := h.Scrape(t.Context(), 0, at, func(*otlp.Group, []byte, int) {}); err != nil {
+			t.Fatal(err)
+		}
+		return scraperOf[*process](h)
+	}
+	if q := scrape().procs[pid]; q == nil || q.fd >= 0 {
+		t.Fatalf("process %d after the first scrape: %+v", pid, q)
+	}
+	s := scraperOf[*process](h)
+	s.maxOpen = 1 << 20 // however many processes this machine has
+	scrape()
+	q := s.procs[pid]
+	if q == nil || q.fd < 0 || s.open == 0 || s.open > len(s.procs) {
+		t.Fatalf("process %d after the second scrape: %+v; %d files open", pid, q, s.open)
+	}
+	fd, open := q.fd, s.open
+	end()
+	if b, errno := s.readStat(pid, q); errno == 0 {
+		t.Errorf("the stat file of a process that ended: %q", b)
+	}
+	if q.fd >= 0 || s.open != open-1 {
+		t.Errorf("descriptor %d, was %d; %d files open, %d before the process's end", q.fd, fd, s.open, open)
+	}
+	self := uint64(os.Getpid())
+	if b, errno := s.readStat(self, q); errno != 0 || !strings.HasPrefix(string(b), fmt.Sprint(self, " ")) || q.fd < 0 {
+		t.Errorf("another process with the number: %q, %v, descriptor %d", b, errno, q.fd)
+	}
+	if s = scrape(); s.procs[pid] != nil {
+		t.Errorf("process %d is still there", pid)
+	}
+	s.maxOpen = s.open
+	if b, errno := s.readStat(self, &proc{fd: -1}); errno != 0 || len(b) == 0 || s.open != s.maxOpen {
+		t.Errorf("with no more files to be kept open: %q, %v, %d files", b, errno, s.open)
+	}
+	h.Close()
+	if s.open != 0 {
+		t.Errorf("%d files open after the end", s.open)
 	}
 }
 
