@@ -87,7 +87,7 @@ func (q *queue) close() {
 	raise(q.wake)
 }
 
-// spoolPause is how long a spool that can't be read is left alone.
+// spoolPause is how long a spool that can't be read is left alone at most.
 const spoolPause = 10 * time.Second
 
 // take waits for the next batch to send; done must follow. nil means that the queue is closed and
@@ -105,6 +105,7 @@ func (q *queue) take(stop <-chan struct{}) *batch {
 		}
 		select {
 		case <-again:
+		case <-q.wake: // it may be that the queue is closed
 		case <-stop:
 		}
 	}
