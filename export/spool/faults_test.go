@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -207,4 +208,69 @@ func TestSizeWhileTheDiskHangs(t *testing.T) {
 	if n := s.Size().Records; n != 2 {
 		t.Errorf("%d records wait, want 2", n)
 	}
+}
+
+// A start reads the headers of what waits, not all of it: with some GiB there, probes would end
+// the process before it had begun, again and again.
+func TestOpenReadsHeaders(t *testing.T) {
+	dir, lost := t.TempDir(), losses{}
+	s := open(t, dir, 64<<20, lost) // segments of 8 MiB
+	const entries, size = 40, 1 << 20
+	for range entries {
+		if _, err := s.Append(&Entry{Records: 3, Time: time.Now(), Request: [][]byte{make([]byte, size)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := s.Size()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	s = open(t, dir, 64<<20, lost)
+	runtime.ReadMemStats(&after)
+	if got := s.Size(); got != want {
+		t.Errorf("after the start it holds %+v, want %+v", got, want)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 12<<20 { // the last segment is read as a whole
+		t.Errorf("Open read %d bytes of %d", n, want.Bytes)
+	}
+}
+
+// Damage that a start passes over is told when it is read.
+func TestDamageBeforeTheStart(t *testing.T) {
+	for name, at := range map[string]int64{"magic": 0, "length": 5, "records": 10, "payload": headerLen + 20} {
+		t.Run(name, func(t *testing.T) {
+			dir, lost := t.TempDir(), losses{}
+			s := open(t, dir, 64<<10, lost) // segments of 8 KiB
+			appendAll(t, s, 1, 101)
+			s.Close()
+			f, err := os.OpenFile(firstSegment(t, dir), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.WriteAt([]byte{0xff}, at); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, dir, 64<<10, lost)
+			if n := s.Size().Records; n < 99 || n > 100 {
+				t.Errorf("%d records wait, want 99, or 100 with the damaged one", n)
+			}
+			consecutive(t, drain(t, s, 1<<30), 2, 101)
+			if s.Size().Damaged == 0 || lost[Damaged] > 1 {
+				t.Errorf("damaged %d bytes, lost %v", s.Size().Damaged, lost)
+			}
+			if size := s.Size(); size.Records != 0 || size.Bytes != 0 {
+				t.Errorf("empty, it holds %+v", size)
+			}
+		})
+	}
+}
+
+// firstSegment is the path of the first of several.
+func firstSegment(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*"+Suffix))
+	if err != nil || len(files) < 2 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	return files[0]
 }

@@ -9,7 +9,6 @@
 package spool
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -109,26 +108,29 @@ func Open(o Options) (*Spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
+	var ids []uint64
 	for _, e := range entries {
 		hex, ok := strings.CutSuffix(e.Name(), Suffix)
-		id, err := strconv.ParseUint(hex, 16, 64)
-		if !ok || err != nil || name(id) != e.Name() {
-			continue
+		if id, err := strconv.ParseUint(hex, 16, 64); ok && err == nil && name(id) == e.Name() {
+			ids = append(ids, id)
 		}
-		seg, err := survey(filepath.Join(o.Dir, e.Name()), id)
+	}
+	slices.Sort(ids)
+	for i, id := range ids {
+		path := filepath.Join(o.Dir, name(id))
+		seg, err := survey(path, id, i == len(ids)-1)
 		if err != nil {
-			o.Log.Error("a segment of the spool can't be read; its records are left out", "file", filepath.Join(o.Dir, e.Name()), "err", err)
+			o.Log.Error("a segment of the spool can't be read; its records are left out", "file", path, "err", err)
 			continue
 		}
 		if seg.size == 0 {
-			os.Remove(filepath.Join(o.Dir, e.Name()))
+			os.Remove(path)
 			continue
 		}
 		s.segments = append(s.segments, seg)
 		s.bytes += seg.size
 		s.records += seg.records
 	}
-	slices.SortFunc(s.segments, func(a, b segment) int { return cmp.Compare(a.id, b.id) })
 	s.mu.Lock()
 	defer s.unlock()
 	s.resume()
