@@ -33,7 +33,12 @@ type queue struct {
 }
 
 func newQueue(o *out, l *lane, limit int64, s *spool.Spool) *queue {
-	return &queue{out: o, lane: l, limit: limit, spool: s, wake: make(chan struct{}, 1), spill: make(chan struct{}, 1)}
+	q := &queue{out: o, lane: l, limit: limit, spool: s, wake: make(chan struct{}, 1), spill: make(chan struct{}, 1)}
+	if s != nil {
+		g := &o.gates[l.signal]
+		g.spill = append(g.spill, q.spill)
+	}
+	return q
 }
 
 // push appends b. Over the limit what waits is moved to the disk, where there is one; else the

@@ -97,6 +97,23 @@ func TestOutageGoesToDisk(t *testing.T) {
 	}
 }
 
+// What waits when the destination turns out to be away goes to disk, also when nothing comes any
+// more: where the memory is small, it is in the way of what would come.
+func TestOutageWithoutMore(t *testing.T) {
+	r, _ := outage(t)
+	away := make(chan struct{})
+	r.answer = func(int, incoming) *reply { <-away; return busy() }
+	e, stop := spooled(t, t.TempDir(), Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	defer stop()
+	s := newSource(t)
+	for n := range 3 {
+		e.Input(otlp.Metrics, "test")(s.metrics("host", 10, 1000))
+		eventually(t, "batch", func() bool { return e.Status()[0].Requests == 1 && e.Status()[0].Waiting == n })
+	}
+	close(away)
+	eventually(t, "disk that has everything", func() bool { return e.Status()[0].Spooled == 30 })
+}
+
 // Ended in an outage, again and again: what was not delivered is there after the next start.
 func TestRestartsInAnOutage(t *testing.T) {
 	r, down := outage(t)
@@ -114,8 +131,9 @@ func TestRestartsInAnOutage(t *testing.T) {
 	}
 	s.want(15, 0, 0)
 	down.Store(false)
-	_, stop := spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	e, stop := spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
 	eventually(t, "delivery", func() bool { return len(r.records()) >= 150 })
+	eventually(t, "answer", func() bool { return e.Status()[0].OnDisk == 0 }) // else the last is kept, and sent again
 	stop()
 	r.want("host", 150)
 	if files, _ := filepath.Glob(filepath.Join(dir, "*", "*", "*"+spool.Suffix)); len(files) != 0 {
