@@ -110,3 +110,13 @@ func TestPrometheusAnswers(t *testing.T) {
 		}
 	}
 }
+
+// Who sends logs to a Prometheus is told what to do; that an endpoint is missing would be no help.
+func TestPrometheusTakesNoLogs(t *testing.T) {
+	x := Exporters{"otlphttp": &OTLPHTTP{Endpoint: "http://p:9090/api/v1/otlp"}}
+	err := Pipelines{"logs": {Sources: []string{"tail"}, Exporters: []string{"otlphttp"}}}.Check(x, map[string][]string{"logs": {"tail"}})
+	want := `pipelines.logs.exporters[0]: "otlphttp" takes no logs: its endpoint is a Prometheus; give it logs_endpoint, or use another exporter`
+	if err == nil || err.Error() != want {
+		t.Errorf("Check: %v, want %s", err, want)
+	}
+}
