@@ -274,3 +274,29 @@ func firstSegment(t *testing.T, dir string) string {
 	}
 	return files[0]
 }
+
+// A segment that can't be opened, for want of descriptors or permission, is not lost: it is waited for.
+func TestCantBeOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, lost := t.TempDir(), losses{}
+		s := open(t, dir, 64<<10, lost)
+		appendAll(t, s, 0, 100)
+		path := firstSegment(t, dir)
+		if err := errors.Join(os.Rename(path, path+".away"), os.Symlink(path, path)); err != nil { // a loop
+			t.Fatal(err)
+		}
+		for range 20 {
+			if e, err := s.Next(); err == nil {
+				t.Fatalf("Next gives %v, lost %v", e, lost)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if err := os.Rename(path+".away", path); err != nil {
+			t.Fatal(err)
+		}
+		consecutive(t, drain(t, s, 1<<30), 0, 100)
+		if len(lost) != 0 {
+			t.Errorf("lost %v", lost)
+		}
+	})
+}

@@ -442,8 +442,12 @@ func (s *Spool) Next() (*Entry, error) {
 	}
 }
 
-// givenUp says whether the first segment, which can't be read, is lost by now.
+// givenUp says whether the first segment, which can't be read, is lost by now. One that can't be
+// opened, for want of descriptors or permission, is not.
 func (s *Spool) givenUp(err error) bool {
+	if s.in == nil && !errors.Is(err, unix.EIO) {
+		return false
+	}
 	if s.failing.IsZero() {
 		s.failing = time.Now()
 	}
