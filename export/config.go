@@ -350,12 +350,22 @@ func (p Pipelines) Check(e Exporters, sources map[string][]string) error {
 			case !ok:
 				fault("%s.exporters[%d]: %q is not configured; add it under exporters or write one of %s",
 					path, i, x, strings.Join(slices.Sorted(maps.Keys(e)), ", "))
+			case !to.Takes(signal) && endpointOf(to) != "":
+				fault("%s.exporters[%d]: %q takes no %s: its endpoint is a Prometheus; give it %s_endpoint, or use another exporter", path, i, x, signal, signal)
 			case !to.Takes(signal):
 				fault("%s.exporters[%d]: %q takes no %s; give it endpoint or %s_endpoint", path, i, x, signal, signal)
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// endpointOf is the endpoint for all signals of an exporter that has one.
+func endpointOf(e Exporter) string {
+	if o, ok := e.(*OTLPHTTP); ok {
+		return o.Endpoint
+	}
+	return ""
 }
 
 // span checks that a time lies between two bounds.

@@ -9,6 +9,7 @@ package export
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/url"
@@ -106,12 +107,15 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir,
 
 // tellLeftover names spools that no exporter uses any more: they hold disk space.
 func (e *Exporting) tellLeftover() {
-	files, _ := filepath.Glob(filepath.Join(e.dir, "*", "*", "*"+spool.Suffix)) // the pattern is ours
+	if e.dir == "" {
+		return
+	}
+	files, _ := fs.Glob(os.DirFS(e.dir), "*/*/*"+spool.Suffix) // the pattern is ours
 	var dirs []string
 	for _, f := range files {
-		if dir, err := filepath.Rel(e.dir, filepath.Dir(f)); err == nil && !slices.Contains(e.spools, dir) && !slices.Contains(dirs, dir) {
+		if dir := filepath.Dir(f); !slices.Contains(e.spools, dir) && !slices.Contains(dirs, dir) {
 			dirs = append(dirs, dir)
-			e.log.Warn("a spool belongs to no exporter any more; configure its exporter again to deliver it, or delete it", "dir", filepath.Join(e.dir, dir))
+			e.log.Warn("a spool belongs to no exporter any more; configure its exporter again, with spool.enabled, to deliver it, or delete it", "dir", filepath.Join(e.dir, dir))
 		}
 	}
 }

@@ -9,7 +9,8 @@ import (
 // how large a request may be. While it is down, the lanes take turns to probe and the others
 // wait: one request a back-off step, not a storm.
 type gate struct {
-	probe chan struct{} // holds something while a lane probes
+	probe chan struct{}   // holds something while a lane probes
+	spill []chan struct{} // of the queues with a spool; raised when it goes down
 
 	mu    sync.Mutex // guards everything below
 	down  bool
@@ -52,6 +53,9 @@ func (g *gate) fail(v Verdict) (first bool) {
 	first = !g.down || g.kind != v.Kind
 	if !g.down {
 		g.since = time.Now()
+		for _, c := range g.spill {
+			raise(c)
+		}
 	}
 	g.down, g.kind, g.err = true, v.Kind, v.Err
 	return first

@@ -66,7 +66,7 @@ func byPrometheus(v Verdict, code int, text string) Verdict {
 	switch code {
 	case 400:
 		for sign, reason := range map[string]string{
-			"out of order": "out_of_order", "out of bounds": "out_of_bounds", "too old": "too_old", "duplicate sample": "duplicate_sample",
+			"out of order": "out_of_order", "out of bounds": outOfBounds, "too old": tooOld, "duplicate sample": "duplicate_sample",
 		} {
 			if strings.Contains(text, sign) {
 				v.Reason = reason

@@ -110,3 +110,39 @@ func TestPrometheusAnswers(t *testing.T) {
 		}
 	}
 }
+
+// Who sends logs to a Prometheus is told what to do; that an endpoint is missing would be no help.
+func TestPrometheusTakesNoLogs(t *testing.T) {
+	x := Exporters{"otlphttp": &OTLPHTTP{Endpoint: "http://p:9090/api/v1/otlp"}}
+	err := Pipelines{"logs": {Sources: []string{"tail"}, Exporters: []string{"otlphttp"}}}.Check(x, map[string][]string{"logs": {"tail"}})
+	want := `pipelines.logs.exporters[0]: "otlphttp" takes no logs: its endpoint is a Prometheus; give it logs_endpoint, or use another exporter`
+	if err == nil || err.Error() != want {
+		t.Errorf("Check: %v, want %s", err, want)
+	}
+}
+
+// What a Prometheus refuses as a whole for its age costs a few requests, not hundreds: a backlog of
+// hours would hold up what is new for as long.
+func TestTooOldForPrometheus(t *testing.T) {
+	for text, reason := range map[string]string{"out of bounds": "out_of_bounds", "too old sample": "too_old"} {
+		t.Run(reason, func(t *testing.T) {
+			requests := 0
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				requests++ // one lane: one at a time
+				io.Copy(io.Discard, r.Body)
+				http.Error(w, text, http.StatusBadRequest)
+			}))
+			defer srv.Close()
+			s := newSource(t)
+			e, _ := newExporting(t, BatchDefaults(), Exporters{"x": &OTLPHTTP{Endpoint: srv.URL + "/api/v1/otlp", Timeout: maxTimeout, RetryOnFailure: fast}}, silent)
+			deliver(t, e, s.metrics("a", 1000, 10))
+			s.want(0, 1, 0)
+			if n := drops(t, e, "x", otlp.Metrics, reason); n != 1000 {
+				t.Errorf("%d were dropped as %s, want all 1000", n, reason)
+			}
+			if requests > 2*maxAgeSplits+1 {
+				t.Errorf("%d requests", requests)
+			}
+		})
+	}
+}

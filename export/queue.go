@@ -33,7 +33,12 @@ type queue struct {
 }
 
 func newQueue(o *out, l *lane, limit int64, s *spool.Spool) *queue {
-	return &queue{out: o, lane: l, limit: limit, spool: s, wake: make(chan struct{}, 1), spill: make(chan struct{}, 1)}
+	q := &queue{out: o, lane: l, limit: limit, spool: s, wake: make(chan struct{}, 1), spill: make(chan struct{}, 1)}
+	if s != nil {
+		g := &o.gates[l.signal]
+		g.spill = append(g.spill, q.spill)
+	}
+	return q
 }
 
 // push appends b. Over the limit what waits is moved to the disk, where there is one; else the
@@ -87,7 +92,7 @@ func (q *queue) close() {
 	raise(q.wake)
 }
 
-// spoolPause is how long a spool that can't be read is left alone.
+// spoolPause is how long a spool that can't be read is left alone at most.
 const spoolPause = 10 * time.Second
 
 // take waits for the next batch to send; done must follow. nil means that the queue is closed and
@@ -105,6 +110,7 @@ func (q *queue) take(stop <-chan struct{}) *batch {
 		}
 		select {
 		case <-again:
+		case <-q.wake: // it may be that the queue is closed
 		case <-stop:
 		}
 	}

@@ -22,6 +22,9 @@ const (
 	// cost nothing but themselves; a destination that refuses everything is not asked for each
 	// record.
 	maxSplits = 256
+	// maxAgeSplits is the same where points are refused for their age: enough to find one, and where
+	// it is more, it is all of them.
+	maxAgeSplits = 16
 	// A request this small is hardly what a server calls too large: it has too much to do and
 	// says so badly. Only after smallTries attempts, minutes later, a single record is given up.
 	smallRequest = 16 << 10
@@ -234,7 +237,12 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 		d.giveUp(v.Reason, v.Err)
 		return 0
 	case Split:
-		if d.splits++; d.splits > maxSplits {
+		d.splits++
+		switch aged := v.Reason == outOfBounds || v.Reason == tooOld; {
+		case aged && d.splits > maxAgeSplits:
+			d.giveUp(v.Reason, v.Err)
+			return 0
+		case d.splits > maxSplits:
 			d.giveUp(splitLimit, v.Err)
 			return 0
 		}

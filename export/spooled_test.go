@@ -2,9 +2,11 @@ package export
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -95,6 +97,23 @@ func TestOutageGoesToDisk(t *testing.T) {
 	}
 }
 
+// What waits when the destination turns out to be away goes to disk, also when nothing comes any
+// more: where the memory is small, it is in the way of what would come.
+func TestOutageWithoutMore(t *testing.T) {
+	r, _ := outage(t)
+	away := make(chan struct{})
+	r.answer = func(int, incoming) *reply { <-away; return busy() }
+	e, stop := spooled(t, t.TempDir(), Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	defer stop()
+	s := newSource(t)
+	for n := range 3 {
+		e.Input(otlp.Metrics, "test")(s.metrics("host", 10, 1000))
+		eventually(t, "batch", func() bool { return e.Status()[0].Requests == 1 && e.Status()[0].Waiting == n })
+	}
+	close(away)
+	eventually(t, "disk that has everything", func() bool { return e.Status()[0].Spooled == 30 })
+}
+
 // Ended in an outage, again and again: what was not delivered is there after the next start.
 func TestRestartsInAnOutage(t *testing.T) {
 	r, down := outage(t)
@@ -112,8 +131,9 @@ func TestRestartsInAnOutage(t *testing.T) {
 	}
 	s.want(15, 0, 0)
 	down.Store(false)
-	_, stop := spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	e, stop := spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
 	eventually(t, "delivery", func() bool { return len(r.records()) >= 150 })
+	eventually(t, "answer", func() bool { return e.Status()[0].OnDisk == 0 }) // else the last is kept, and sent again
 	stop()
 	r.want("host", 150)
 	if files, _ := filepath.Glob(filepath.Join(dir, "*", "*", "*"+spool.Suffix)); len(files) != 0 {
@@ -224,5 +244,103 @@ func TestSpoolConfig(t *testing.T) {
 	}
 	if err := SpoolDefaults().Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+// told is a log that tells when a message was written to it.
+type told struct {
+	message string
+	once    sync.Once
+	came    chan struct{}
+}
+
+// Write implements io.Writer.
+func (l *told) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), l.message) {
+		l.once.Do(func() { close(l.came) })
+	}
+	return len(b), nil
+}
+
+// A spool that can't be read now does not hold up the end: what is in it is safe where it is.
+func TestEndWithUnreadableSpool(t *testing.T) {
+	r, down := outage(t)
+	dir, s := t.TempDir(), newSource(t)
+	l := &told{message: "spool can't be read", came: make(chan struct{})}
+	b := BatchDefaults()
+	b.Timeout = 5 * time.Millisecond
+	x := Exporters{"otlphttp": to(r)}
+	e, err := New(b, x, DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), SpoolDefaults(), dir, "1", slog.New(slog.NewTextHandler(l, nil)), newRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); e.Run(context.Background()) }()
+	for n := range 3 {
+		e.Input(otlp.Metrics, "test")(s.metrics("host", 10, 1000))
+		eventually(t, "attempt", func() bool { return e.Status()[0].Down != "" })
+		if n > 0 {
+			eventually(t, "write", func() bool { return e.Status()[0].Spooled >= int64(10*(n+1)) })
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*", "*"+spool.Suffix))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	if err := os.Remove(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(files[0], 0o700); err != nil { // it can be opened, and not be read
+		t.Fatal(err)
+	}
+	down.Store(false)
+	<-l.came
+	e.CloseInput()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Error("Run goes on 5 s after the end of its input")
+		<-done
+	}
+}
+
+// A spool that nobody reads is named, wherever the state directory is.
+func TestLeftover(t *testing.T) {
+	r, _ := outage(t)
+	dir := filepath.Join(t.TempDir(), "state[1]")
+	s := newSource(t)
+	e, stop := spooled(t, dir, Exporters{"otlphttp/old": to(r)}, SpoolDefaults())
+	e.Input(otlp.Metrics, "test")(s.metrics("host", 5, 100))
+	stop()
+	for name, tc := range map[string]struct {
+		exporter, dir string
+		enabled, want bool
+	}{
+		"another exporter": {"otlphttp/new", dir, true, true},
+		"the same":         {"otlphttp/old", dir, true, false},
+		"no spool":         {"otlphttp/old", dir, false, true},
+		"no directory":     {"otlphttp/new", "", true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(dir + "/..")
+			if tc.dir == "" {
+				t.Chdir(dir)
+			}
+			l := &told{message: "to deliver it", came: make(chan struct{})}
+			x, keep := Exporters{tc.exporter: to(r)}, SpoolDefaults()
+			keep.Enabled = tc.enabled
+			if _, err := New(BatchDefaults(), x, DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), keep, tc.dir, "1", slog.New(slog.NewTextHandler(l, nil)), newRegistry()); err != nil {
+				t.Fatal(err)
+			}
+			got := false
+			select {
+			case <-l.came:
+				got = true
+			default:
+			}
+			if got != tc.want {
+				t.Errorf("told: %v, want %v", got, tc.want)
+			}
+		})
 	}
 }

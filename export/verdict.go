@@ -51,6 +51,9 @@ const (
 	splitLimit = "split_limit" // more bad records in a batch than are searched for
 	queueFull  = "queue_full"
 	rejected   = "rejected" // within an accepted request
+
+	outOfBounds = "out_of_bounds" // Split: refused for their age, by Prometheus
+	tooOld      = "too_old"       // likewise
 )
 
 const (

@@ -158,8 +158,9 @@ const Suffix = ".spool"
 func name(id uint64) string { return fmt.Sprintf("%016x", id) + Suffix }
 
 // survey measures a segment that was written before this process, and cuts a torn tail off: what
-// was being written when the process or the machine died, and nobody was told is safe.
-func survey(path string, id uint64) (segment, error) {
+// was being written when the process or the machine died, and nobody was told is safe. Such a tail
+// is in the last segment only, which is read as a whole; of the others the headers are enough.
+func survey(path string, id uint64, last bool) (segment, error) {
 	s := segment{id: id}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -170,7 +171,18 @@ func survey(path string, id uint64) (segment, error) {
 	if err != nil {
 		return s, err
 	}
+	var head [headerLen]byte
 	for at := int64(0); ; {
+		if !last {
+			if _, err := f.ReadAt(head[:], at); err != nil && !errors.Is(err, io.EOF) {
+				return s, err
+			} else if e, n, ok := parseHeader(head[:]); err == nil && ok && e.Records <= n /* a record has a byte */ && int64(n) <= st.Size()-at-headerLen {
+				s.records += int64(e.Records)
+				at += headerLen + int64(n)
+				s.size = at
+				continue
+			}
+		}
 		e, _, next, err := nextRecord(f, at, st.Size())
 		if errors.Is(err, io.EOF) {
 			break

@@ -4,11 +4,11 @@
 // What Append has returned for survives a kill and a power failure; what Ack was called for is not
 // read again, but for what was acknowledged in the second before the process died. Segments
 // whose records are all acknowledged are deleted. Over its limits the oldest segment goes, and its
-// records are counted. Damaged bytes cost the records they hit, never the rest.
+// records are counted. Damaged bytes cost the records they hit, a segment that can't be read costs itself, never
+// the rest.
 package spool
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,9 @@ const (
 	segmentBytes = 8 << 20
 	// cursorEvery is how often the place that was read up to is saved.
 	cursorEvery = time.Second
+	// readPatience is how long a segment may be unreadable, as on a disk that is away for a moment,
+	// before it is given up: what waits behind it can be delivered.
+	readPatience = time.Minute
 	// reserveBytes and reserveShare are how much of the disk is left free, whichever is less: a
 	// full disk hurts more than what is lost here.
 	reserveBytes = 1 << 30
@@ -43,7 +47,7 @@ const (
 const (
 	Full    = "spool_full"    // over max_bytes, or the disk is
 	TooOld  = "spool_age"     // over max_age
-	Damaged = "spool_damaged" // bytes on disk are not what was written; the records are those of the headers that are lost
+	Damaged = "spool_damaged" // bytes on disk are not what was written, or can't be read; the records are those of the headers that are lost
 )
 
 // Options of a spool.
@@ -60,6 +64,9 @@ type Options struct {
 type Spool struct {
 	o    Options
 	free func() (free, total int64, err error) // of the file system
+	sync func(*os.File) error
+
+	told atomic.Pointer[Size] // by Size
 
 	mu       sync.Mutex // guards everything below
 	segments []segment  // oldest first; the last one is written to if out is open
@@ -73,13 +80,22 @@ type Spool struct {
 	bytes    int64    // of all segments, less what is acknowledged
 	records  int64    // likewise; of telemetry
 	bad      int64    // bytes that were damaged
+	fresh    fresh    // of the last segment
 	saved    time.Time
+	unsaved  bool      // the cursor has moved since
+	failing  time.Time // since when the first segment can't be read
 	head     []byte
+}
+
+// fresh is what was written since the last sync.
+type fresh struct {
+	entries        int
+	bytes, records int64
 }
 
 // Open opens the spool in a directory, which is made if it has to be, and surveys what is there.
 func Open(o Options) (*Spool, error) {
-	s := &Spool{o: o}
+	s := &Spool{o: o, sync: (*os.File).Sync}
 	s.free = func() (int64, int64, error) {
 		var st unix.Statfs_t
 		err := unix.Statfs(o.Dir, &st)
@@ -92,26 +108,31 @@ func Open(o Options) (*Spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
+	var ids []uint64
 	for _, e := range entries {
 		hex, ok := strings.CutSuffix(e.Name(), Suffix)
-		id, err := strconv.ParseUint(hex, 16, 64)
-		if !ok || err != nil || name(id) != e.Name() {
-			continue
+		if id, err := strconv.ParseUint(hex, 16, 64); ok && err == nil && name(id) == e.Name() {
+			ids = append(ids, id)
 		}
-		seg, err := survey(filepath.Join(o.Dir, e.Name()), id)
+	}
+	slices.Sort(ids)
+	for i, id := range ids {
+		path := filepath.Join(o.Dir, name(id))
+		seg, err := survey(path, id, i == len(ids)-1)
 		if err != nil {
-			o.Log.Error("a segment of the spool can't be read; its records are left out", "file", filepath.Join(o.Dir, e.Name()), "err", err)
+			o.Log.Error("a segment of the spool can't be read; its records are left out", "file", path, "err", err)
 			continue
 		}
 		if seg.size == 0 {
-			os.Remove(filepath.Join(o.Dir, e.Name()))
+			os.Remove(path)
 			continue
 		}
 		s.segments = append(s.segments, seg)
 		s.bytes += seg.size
 		s.records += seg.records
 	}
-	slices.SortFunc(s.segments, func(a, b segment) int { return cmp.Compare(a.id, b.id) })
+	s.mu.Lock()
+	defer s.unlock()
 	s.resume()
 	return s, nil
 }
@@ -145,7 +166,7 @@ func (s *Spool) resume() {
 }
 
 func (s *Spool) saveCursor() {
-	s.saved = time.Now()
+	s.saved, s.unsaved = time.Now(), false
 	if len(s.segments) == 0 {
 		os.Remove(filepath.Join(s.o.Dir, cursor))
 		return
@@ -170,17 +191,18 @@ type Size struct {
 	Damaged int64 // bytes that were found damaged since Open
 }
 
-// Size is what waits.
-func (s *Spool) Size() Size {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Size{s.records, s.bytes, s.bad}
+// Size is what waits, as of before what is being written. It does not wait for the disk.
+func (s *Spool) Size() Size { return *s.told.Load() }
+
+func (s *Spool) unlock() {
+	s.told.Store(&Size{s.records, s.bytes, s.bad})
+	s.mu.Unlock()
 }
 
 // Empty says whether nothing waits.
 func (s *Spool) Empty() bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	return len(s.segments) == 0
 }
 
@@ -188,23 +210,23 @@ func (s *Spool) Empty() bool {
 // room the oldest segments go.
 func (s *Spool) Append(entries ...*Entry) (n int, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	synced := 0
-	for i := range entries {
-		if err = s.write(entries[i]); err != nil {
+	defer s.unlock()
+	for n < len(entries) && err == nil {
+		if err = s.write(entries[n]); err != nil {
 			break
 		}
-		if n = i + 1; s.last().size >= s.segmentBytes() {
-			if err = s.seal(); err != nil {
-				return synced, err
-			}
-			synced = n
+		if n++; s.last().size >= s.segmentBytes() {
+			var undone int
+			undone, err = s.seal()
+			n -= undone
 		}
 	}
-	if s.out != nil && n > synced {
-		if syncErr := s.out.Sync(); syncErr != nil {
-			return synced, fmt.Errorf("sync spool: %w", syncErr)
-		}
+	undone, syncErr := s.commit()
+	if n -= undone; syncErr != nil {
+		err = syncErr
+	}
+	if s.unsaved && time.Since(s.saved) >= cursorEvery {
+		s.saveCursor()
 	}
 	return n, err
 }
@@ -213,20 +235,61 @@ func (s *Spool) segmentBytes() int64 { return min(segmentBytes, s.o.MaxBytes/8) 
 
 func (s *Spool) last() *segment { return &s.segments[len(s.segments)-1] }
 
-// seal ends the segment that is written to.
-func (s *Spool) seal() error {
-	err := errors.Join(s.out.Sync(), s.out.Close())
-	s.out = nil
-	if err != nil {
-		return fmt.Errorf("sync spool: %w", err)
+// commit syncs what was written. What can't be synced is taken back, undone entries: their owner
+// has them still, and will append them again.
+func (s *Spool) commit() (undone int, err error) {
+	f := s.fresh
+	s.fresh = fresh{}
+	if f.entries == 0 {
+		return 0, nil
 	}
-	return nil
+	if err = s.sync(s.out); err == nil {
+		return 0, nil
+	}
+	seg := s.last()
+	seg.size -= f.bytes
+	seg.records -= f.records
+	s.bytes -= f.bytes
+	s.records -= f.records
+	s.cutTail()
+	return f.entries, fmt.Errorf("sync spool: %w", err)
+}
+
+// cutTail takes bytes that do not count off the segment that is written to, or all of it.
+func (s *Spool) cutTail() {
+	seg := s.last()
+	if seg.size > 0 {
+		if err := s.out.Truncate(seg.size); err != nil {
+			s.o.Log.Warn("what was not written as a whole stays at the end of a segment, until it is written over", "dir", s.o.Dir, "err", err)
+		}
+		return
+	}
+	if len(s.segments) == 1 && s.in != nil {
+		s.in.Close()
+		s.in = nil
+	}
+	s.out.Close()
+	s.out = nil
+	os.Remove(filepath.Join(s.o.Dir, name(seg.id)))
+	s.segments = s.segments[:len(s.segments)-1]
+}
+
+// seal ends the segment that is written to.
+func (s *Spool) seal() (undone int, err error) {
+	undone, err = s.commit()
+	if s.out != nil {
+		if closeErr := s.out.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("close spool: %w", closeErr)
+		}
+		s.out = nil
+	}
+	return undone, err
 }
 
 func (s *Spool) write(e *Entry) error {
 	need := e.size()
 	if need > maxPayload || need > s.o.MaxBytes {
-		return fmt.Errorf("spool: a request of %d bytes is over the limit", need)
+		return fmt.Errorf("spool: a request of %d bytes is over the limit of %d; give a larger spool.max_bytes", need, min(maxPayload, s.o.MaxBytes))
 	}
 	if err := s.makeRoom(need); err != nil {
 		return err
@@ -243,16 +306,23 @@ func (s *Spool) write(e *Entry) error {
 func (s *Spool) makeRoom(need int64) error {
 	for s.bytes+need > s.o.MaxBytes && s.dropOldest() {
 	}
-	for {
-		free, total, err := s.free()
-		reserve := min(int64(reserveBytes), total/reserveShare)
-		if err != nil || free-need >= reserve {
-			return nil // a write will tell
+	free, total, err := s.free()
+	if err != nil {
+		return nil // a write will tell
+	}
+	// Counted here and not asked for again: XFS, btrfs and ZFS free in the background, and all would go.
+	reserve, dropped := min(int64(reserveBytes), total/reserveShare), int64(0)
+	for free+dropped-need < reserve {
+		size := int64(0)
+		if len(s.segments) > 0 {
+			size = s.segments[0].size
 		}
 		if !s.dropOldest() {
 			return fmt.Errorf("spool: %d bytes are free on the disk, %d are to stay so", free, reserve)
 		}
+		dropped += size
 	}
+	return nil
 }
 
 func (s *Spool) tryWrite(e *Entry, need int64) error {
@@ -261,12 +331,17 @@ func (s *Spool) tryWrite(e *Entry, need int64) error {
 		if len(s.segments) > 0 {
 			id = max(id, s.last().id+1)
 		}
-		f, err := os.OpenFile(filepath.Join(s.o.Dir, name(id)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err := os.MkdirAll(s.o.Dir, 0o700); err != nil { // somebody may have deleted it
+			return fmt.Errorf("write spool: %w", err)
+		}
+		path := filepath.Join(s.o.Dir, name(id))
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return fmt.Errorf("write spool: %w", err)
 		}
 		if err := syncDir(s.o.Dir); err != nil {
 			f.Close()
+			os.Remove(path)
 			return fmt.Errorf("write spool: %w", err)
 		}
 		s.out = f
@@ -281,14 +356,7 @@ func (s *Spool) tryWrite(e *Entry, need int64) error {
 			b = e.Request[i]
 		}
 		if _, err := s.out.WriteAt(b, at); err != nil {
-			if seg.size == 0 && s.in == nil { // an empty file would be in the way of dropping others
-				s.out.Close()
-				s.out = nil
-				os.Remove(filepath.Join(s.o.Dir, name(seg.id)))
-				s.segments = s.segments[:len(s.segments)-1]
-			} else if err := s.out.Truncate(seg.size); err != nil {
-				s.o.Log.Warn("half a record stays at the end of a segment", "dir", s.o.Dir, "err", err)
-			}
+			s.cutTail()
 			return fmt.Errorf("write spool: %w", err)
 		}
 		at += int64(len(b))
@@ -298,6 +366,9 @@ func (s *Spool) tryWrite(e *Entry, need int64) error {
 	seg.records += int64(e.Records)
 	s.bytes += need
 	s.records += int64(e.Records)
+	s.fresh.entries++
+	s.fresh.bytes += need
+	s.fresh.records += int64(e.Records)
 	return nil
 }
 
@@ -340,12 +411,12 @@ func (s *Spool) remove() {
 	}
 	if s.out != nil && len(s.segments) == 1 {
 		s.out.Close()
-		s.out = nil
+		s.out, s.fresh = nil, fresh{}
 	}
 	s.bytes -= seg.size - s.at
 	s.records -= seg.records
 	s.segments = s.segments[1:]
-	s.at, s.next, s.peeked = 0, 0, nil
+	s.at, s.next, s.peeked, s.failing = 0, 0, nil, time.Time{}
 	if err := os.Remove(filepath.Join(s.o.Dir, name(seg.id))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.o.Log.Warn("a segment of the spool can't be deleted", "dir", s.o.Dir, "err", err)
 	}
@@ -355,9 +426,12 @@ func (s *Spool) remove() {
 // caller's. Ack or Return must follow.
 func (s *Spool) Next() (*Entry, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	for {
 		e, err := s.peek()
+		if err != nil && s.givenUp(err) {
+			continue
+		}
 		if err != nil || e == nil || s.o.MaxAge <= 0 || time.Since(e.Time) <= s.o.MaxAge {
 			s.lent, s.taken = e, false
 			return e, err
@@ -366,6 +440,25 @@ func (s *Spool) Next() (*Entry, error) {
 		s.skip()
 		s.tidy()
 	}
+}
+
+// givenUp says whether the first segment, which can't be read, is lost by now. One that can't be
+// opened, for want of descriptors or permission, is not.
+func (s *Spool) givenUp(err error) bool {
+	if s.in == nil && !errors.Is(err, unix.EIO) {
+		return false
+	}
+	if s.failing.IsZero() {
+		s.failing = time.Now()
+	}
+	if time.Since(s.failing) < readPatience {
+		return false
+	}
+	s.o.Log.Error("a segment of the spool still can't be read; the records in it are lost", "file", filepath.Join(s.o.Dir, name(s.segments[0].id)), "err", err)
+	s.drop(Damaged, s.segments[0].records)
+	s.remove()
+	s.saveCursor()
+	return true
 }
 
 // peek reads the entry at the cursor and passes over what is damaged.
@@ -392,7 +485,7 @@ func (s *Spool) peek() (*Entry, error) {
 		case err == nil:
 			s.damaged(at)
 			e.at = place{seg.id, at}
-			s.peeked, s.next = &e, next
+			s.peeked, s.next, s.failing = &e, next, time.Time{}
 		case !errors.Is(err, io.EOF):
 			return nil, fmt.Errorf("read spool: %w", err)
 		default:
@@ -421,7 +514,7 @@ func (s *Spool) skip() {
 	s.bytes -= s.next - s.at
 	s.records -= int64(s.peeked.Records)
 	seg.records -= int64(s.peeked.Records)
-	s.at, s.peeked = s.next, nil
+	s.at, s.peeked, s.unsaved = s.next, nil, true
 }
 
 // tidy deletes the first segment when all of it is acknowledged, and saves the cursor now and then.
@@ -448,9 +541,10 @@ func (s *Spool) Lend(e *Entry) {
 // Ack says that the entry that was lent is done with.
 func (s *Spool) Ack(e *Entry) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.lent = nil
-	if first, err := s.peek(); err == nil && first != nil && first.at == e.at {
+	if len(s.segments) > 0 && e.at == (place{s.segments[0].id, s.at}) { // else the limits took it
+		s.peeked, s.next = e, s.at+e.size()
 		s.skip()
 		s.tidy()
 	}
@@ -460,7 +554,7 @@ func (s *Spool) Ack(e *Entry) {
 // took it meanwhile.
 func (s *Spool) Return(e *Entry) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if s.lent = nil; s.taken {
 		s.drop(Full, int64(e.Records))
 	}
@@ -469,10 +563,10 @@ func (s *Spool) Return(e *Entry) {
 // Close saves the cursor and closes the files. What waits is there after the next Open.
 func (s *Spool) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	var err error
 	if s.out != nil {
-		err = s.seal()
+		_, err = s.seal()
 	}
 	if s.in != nil {
 		s.in.Close()
