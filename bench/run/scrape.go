@@ -130,7 +130,7 @@ func (b *bench) scrape(ctx context.Context, v variant, rounds, scrapes int) (*sc
 	}
 	benches := map[string][]microResult{}
 	for _, at := range []struct{ pkg, name string }{
-		{"./scrape/host", "^BenchmarkScrape$/^all$"}, {"./scrape/kubelet", "^BenchmarkStatsPoll$/^sent$"}, {"./scrape/cgroup", "^BenchmarkScrape$/^containers=220$"},
+		{"./scrape/host", "^BenchmarkScrape$/^all$"}, {"./scrape/kubelet", "^BenchmarkStatsPoll$/^sent$"}, {"./scrape/cgroup", "^BenchmarkScrape$/^names=semconv$/^containers=220$"},
 	} {
 		if benches[at.pkg], err = b.goBench(ctx, rounds, at.pkg, at.name); err != nil {
 			return nil, err
