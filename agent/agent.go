@@ -80,7 +80,7 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	if a.health, err = listen(cfg.Health.Listen); err != nil {
 		return nil, fmt.Errorf("health.listen: %w", err)
 	}
-	if a.memory, err = newMemory(cfg.MemoryLimiter, func() { a.export.Flush() }, a.log.With("part", "memory"), a.reg); err != nil {
+	if a.memory, err = newMemory(cfg.MemoryLimiter, func() { a.export.Flush() }, func() { a.export.Spill() }, a.log.With("part", "memory"), a.reg); err != nil {
 		return nil, err
 	}
 	exporters, pipelines, offsets, spool := cfg.Exporters, cfg.Pipelines, "tail", filepath.Join(cfg.StateDir, "spool")

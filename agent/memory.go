@@ -67,8 +67,9 @@ const (
 	stateHard
 )
 
-// newMemory reads the limit and makes the pools. starved is called when reading waits.
-func newMemory(cfg MemoryLimiter, starved func(), log *slog.Logger, reg prometheus.Registerer) (*memory, error) {
+// newMemory reads the limit and makes the pools. starved is called when reading waits,
+// spill when there is no memory for metrics.
+func newMemory(cfg MemoryLimiter, starved, spill func(), log *slog.Logger, reg prometheus.Registerer) (*memory, error) {
 	m := &memory{cfg: cfg, log: log, logLimit: maxLogPool, metricLimit: maxMetricPool}
 	limit := int64(cfg.LimitMiB) << 20
 	if limit == 0 {
@@ -103,7 +104,7 @@ func newMemory(cfg MemoryLimiter, starved func(), log *slog.Logger, reg promethe
 		gauge("stint_memory_used_bytes", "Memory that the Go runtime has from the kernel, in bytes.", func() float64 { return float64(m.used.Load()) }),
 	)
 	m.logs = otlp.NewPool(m.logLimit, func() { m.waits.Inc(); starved() })
-	m.metrics = otlp.NewPoolOf(metricSlab, m.metricLimit, nil)
+	m.metrics = otlp.NewPoolOf(metricSlab, m.metricLimit, spill)
 	return m, nil
 }
 

@@ -61,7 +61,7 @@ func TestMemoryMarksNarrowThePools(t *testing.T) {
 	cfg.LimitMiB = 100
 	cfg.CheckInterval = time.Second
 	t.Setenv("GOMEMLIMIT", "off") // the test's own process keeps its limit
-	m, err := newMemory(cfg, func() {}, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
+	m, err := newMemory(cfg, func() {}, func() {}, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -223,6 +223,17 @@ func (e *Exporting) Flush() {
 	}
 }
 
+// Spill moves what waits and can wait on disk there: there is no memory left for what comes.
+func (e *Exporting) Spill() {
+	for _, l := range e.lanes {
+		for _, q := range l.queues {
+			if q.spool != nil {
+				raise(q.spill)
+			}
+		}
+	}
+}
+
 // CloseInput flushes; Run returns when all is delivered. Chunks that come later are aborted.
 func (e *Exporting) CloseInput() {
 	for _, l := range e.lanes {

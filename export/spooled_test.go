@@ -112,6 +112,45 @@ func TestOutageWithoutMore(t *testing.T) {
 	eventually(t, "disk that has everything", func() bool { return e.Status()[0].Spooled == 30 })
 }
 
+// A destination that does not answer, and memory for less than what may wait in it: what waits makes
+// room as soon as there is none.
+func TestSmallMemory(t *testing.T) {
+	r, _ := outage(t)
+	hung, release := make(chan struct{}), make(chan struct{})
+	r.answer = func(n int, _ incoming) *reply {
+		if n == 1 {
+			close(hung)
+			<-release
+		}
+		return nil
+	}
+	x := to(r)
+	x.Timeout = maxTimeout
+	e, stop := spooled(t, t.TempDir(), Exporters{"otlphttp": x}, SpoolDefaults())
+	defer stop()
+	s := newSource(t)
+	answer := sync.OnceFunc(func() { close(release) })
+	defer answer()
+	s.pool = otlp.NewPoolOf(32<<10, 1<<20, e.Spill)
+	tick := func() { e.Input(otlp.Metrics, "test")(s.metrics("host", 10, 20_000)) } // 200 KB
+	tick()
+	<-hung
+	for range 4 {
+		tick()
+	}
+	eventually(t, "queue of the others", func() bool { return e.Status()[0].WaitBytes > 800_000 })
+	if s.pool.TryGet(200_000) != nil {
+		t.Fatal("there is memory")
+	}
+	eventually(t, "memory", func() bool { return s.pool.Used() < 300_000 }) // that of what is being sent
+	for range 3 {
+		tick()
+	}
+	answer()
+	eventually(t, "delivery", func() bool { return e.Status()[0].Sent == 80 })
+	r.want("host", 80)
+}
+
 // Ended in an outage, again and again: what was not delivered is there after the next start.
 func TestRestartsInAnOutage(t *testing.T) {
 	r, down := outage(t)

@@ -16,7 +16,7 @@ const SlabSize = 320 << 10
 // bytes are accounted before anything is read into them. Slabs are used again.
 type Pool struct {
 	slab    int    // capacity of an ordinary slab
-	starved func() // called, without the lock, when someone must wait
+	starved func() // called, without the lock, when someone must wait or go without
 
 	mu    sync.Mutex
 	limit int64
@@ -36,7 +36,7 @@ type Slab struct {
 }
 
 // NewPool makes a pool of at most limit bytes. starved, if not nil, is called when someone
-// has to wait for memory: the moment to send what is still being gathered.
+// has to wait for memory, or goes without: the moment to send what is still being gathered.
 func NewPool(limit int64, starved func()) *Pool {
 	return NewPoolOf(SlabSize, limit, starved)
 }
@@ -69,6 +69,9 @@ func (p *Pool) Get(ctx context.Context, size int) (*Slab, error) {
 // TryGet is Get without waiting; nil means the limit is reached.
 func (p *Pool) TryGet(size int) *Slab {
 	s, _ := p.try(size)
+	if s == nil && p.starved != nil {
+		p.starved()
+	}
 	return s
 }
 
