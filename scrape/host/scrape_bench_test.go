@@ -27,14 +27,14 @@ func benchmarkScrape(b *testing.B, names, prefix string) {
 	run := func(name string, parts ...int) {
 		b.Run(name, func(b *testing.B) {
 			bytes, points := 0, 0
+			hand := func(_ *otlp.Group, data []byte, n int) {
+				bytes += len(data)
+				points += n
+			}
 			scrape := func() {
 				at = at.Add(10 * time.Second)
 				for _, i := range parts {
-					err := h.Scrape(b.Context(), i, at, func(_ *otlp.Group, data []byte, n int) {
-						bytes += len(data)
-						points += n
-					})
-					if err != nil {
+					if err := h.Scrape(b.Context(), i, at, hand); err != nil {
 						b.Fatal(err)
 					}
 				}
