@@ -96,6 +96,18 @@ func (s *Series) Finish() {
 	}
 }
 
+// Shrink gives back memory that the series grew beyond what it holds: there are hundreds of series,
+// and most are encoded once.
+func (s *Series) Shrink() { s.buf, s.points = Shrink(s.buf), Shrink(s.points) }
+
+// Shrink is s in memory of its own size, if it takes an eighth more.
+func Shrink[T any](s []T) []T {
+	if cap(s)-len(s) <= len(s)/8 {
+		return s
+	}
+	return append(make([]T, 0, len(s)), s...)
+}
+
 // Len is the number of points.
 func (s *Series) Len() int { return len(s.points) }
 

@@ -121,6 +121,8 @@ func (p *Points) encode() {
 		p.runs[len(p.runs)-1].Points++
 	}
 	p.endRun()
+	p.series.Shrink()
+	p.got, p.runs = otlp.Shrink(p.got), otlp.Shrink(p.runs)
 	p.changed = false
 }
 
