@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"bytes"
+	"math"
 	"math/bits"
 
 	"stint/scrape/kernel"
@@ -320,7 +321,7 @@ func pressure(some, full field) parser {
 				return l, false
 			}
 			us, rest, ok := kernel.Number(l[at+len(" total="):])
-			if !ok || !blank(rest) {
+			if !ok || !blank(rest) || us > math.MaxUint64/1000 {
 				return l, false
 			}
 			r.set(f, us*1000)
