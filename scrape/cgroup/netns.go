@@ -280,6 +280,7 @@ func retransmitted(b []byte) (n uint64, ok bool) {
 		if !ok {
 			continue
 		}
+		names := column < 0 // the first line has the names, the second the numbers
 		for i := 0; ; i++ {
 			word, rest := kernel.Field(l)
 			if len(word) == 0 {
@@ -289,13 +290,13 @@ func retransmitted(b []byte) (n uint64, ok bool) {
 				n, _, ok := kernel.Number(word)
 				return n, ok
 			}
-			if column < 0 && string(word) == "RetransSegs" {
+			if names && string(word) == "RetransSegs" {
 				column = i
 				break
 			}
 			l = rest
 		}
-		if column < 0 {
+		if column < 0 || !names {
 			return 0, false
 		}
 	}

@@ -276,6 +276,7 @@ func FuzzIDIn(f *testing.F) {
 func FuzzRetransmitted(f *testing.F) {
 	seedFiles(f, "proc/net/snmp")
 	f.Add([]byte("Tcp: RetransSegs\nTcp: 7"))
+	f.Add([]byte("Tcp:RetransSegs\nTcp:\nTcp:0"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, ok := retransmitted(b)
 		var lines []string
@@ -294,7 +295,7 @@ func FuzzRetransmitted(f *testing.F) {
 			return strings.FieldsFunc(l, func(r rune) bool { return r == ' ' || r == '\t' })
 		}
 		at := slices.Index(split(lines[0]), "RetransSegs")
-		if at < 0 || strconv.FormatUint(n, 10) != strings.TrimLeft(split(lines[1])[at], "0") && n > 0 {
+		if at < 0 || at >= len(split(lines[1])) || strconv.FormatUint(n, 10) != strings.TrimLeft(split(lines[1])[at], "0") && n > 0 {
 			t.Errorf("%d of %q", n, b)
 		}
 	})
