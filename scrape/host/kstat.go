@@ -135,7 +135,8 @@ func (f *kstat) points(p *series.Points, b []byte) {
 		if len(kind) != 1 || kind[0] < '1' || kind[0] > '4' {
 			continue
 		}
-		if v, rest, ok := kernel.Number(rest); ok && len(bytes.TrimSpace(rest)) == 0 {
+		v, rest, ok := kernel.Number(rest)
+		if more, _ := kernel.Field(rest); ok && len(more) == 0 {
 			p.Int(zfsKstat, q.attrs, min(v, math.MaxInt64))
 		}
 	}

@@ -437,7 +437,8 @@ func FuzzSNMP(f *testing.F) {
 	})
 }
 
-// Counters never step back, whatever comes.
+// Counters never step back, whatever comes. What newer kernels write behind the columns that are
+// known is left alone.
 func FuzzSoftnet(f *testing.F) {
 	seed(f, "proc/1/net/softnet_stat")
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -451,8 +452,11 @@ func FuzzSoftnet(f *testing.F) {
 		was := uint64(0)
 		for _, content := range [][]byte{b, []byte("1 2 3\n1 2 3\n"), b, b[:len(b)/2], b} {
 			err := s.update(content)
-			if err == nil && bytes.Contains(content, []byte("g")) {
-				t.Errorf("accepted %q", content)
+			for l := range strings.Lines(string(content)) {
+				w := words(strings.TrimSuffix(l, "\n"))
+				if known := strings.Join(w[:min(len(w), snColumns)], " "); err == nil && strings.Contains(known, "g") {
+					t.Errorf("accepted %q", content)
+				}
 			}
 			if is := sum(); is < was {
 				t.Errorf("%q: %d after %d", content, is, was)
