@@ -26,6 +26,16 @@ const debugBytes = 64 << 10
 // debugGrace is how long close waits for the last output: a terminal may be stopped.
 const debugGrace = time.Second
 
+// Debug is a destination that writes what it is given to standard error, for looking at.
+type Debug struct {
+	Verbosity string `yaml:"verbosity" enum:"basic,detailed" doc:"basic: one line a batch; detailed: every record"`
+}
+
+// Takes: every signal.
+func (d *Debug) Takes(string) bool { return true }
+
+func (d *Debug) check(string) []error { return nil }
+
 // debug writes what it is given to standard error: a line a batch, or every field. It accepts
 // everything and delays nobody; what is over its rate, or more than the reader of standard
 // error takes, is left out and counted in the text.
