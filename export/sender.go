@@ -228,10 +228,14 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 		d.last, d.same = v.Kind, 0
 	}
 	d.same++
+	for _, r := range v.Refused {
+		d.refuse(r.request, r.reason, r.err)
+	}
 
 	switch v.Kind {
 	case OK, Partial:
 		d.accepted(v, size)
+		d.finish()
 		return 0
 	case Drop:
 		d.giveUp(v.Reason, v.Err)
@@ -257,6 +261,13 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 		}
 		return 0
 	case Again:
+		if v.Rest != nil && v.Rest.records < p.records {
+			// It does accept data, but for some.
+			d.stats.retries.Add(1)
+			d.accepted(v, size)
+			*p = part{request: v.Rest}
+			return d.wait.next(v.After)
+		}
 		// Servers hide size limits behind 429 and 503: after three equal answers try less.
 		if d.same >= 3 && d.cut() {
 			d.shrunk = true
@@ -278,9 +289,15 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 	return d.wait.next(v.After)
 }
 
-// accepted notes that the destination has taken the next part.
+// accepted notes that the destination has taken the next part, or some of it.
 func (d *delivery) accepted(v Verdict, size int) {
 	records := int64(d.next().records)
+	for _, r := range v.Refused {
+		records -= int64(r.records)
+	}
+	if v.Rest != nil {
+		records -= int64(v.Rest.records)
+	}
 	refused := min(v.Rejected, records)
 	d.stats.sent.Add(records - refused)
 	d.stats.bytes.Add(int64(size))
@@ -289,7 +306,7 @@ func (d *delivery) accepted(v Verdict, size int) {
 		d.stats.rejected.Add(refused)
 		d.metrics.drop(d.name, d.signal, rejected, int(refused))
 		d.log.Warn("destination refused records of an accepted request", "exporter", d.name, "signal", d.signal.String(), "rejected", refused, "err", v.Err)
-	} else if v.Err != nil {
+	} else if v.Err != nil && v.Rest == nil {
 		d.log.Warn("destination accepted a request with a warning", "exporter", d.name, "signal", d.signal.String(), "err", v.Err)
 	}
 	if d.gate.passed(size, d.shrunk) {
@@ -298,11 +315,16 @@ func (d *delivery) accepted(v Verdict, size int) {
 	d.shrunk = false
 	d.pass()
 	d.wait.reset()
+}
+
+// giveUp drops the next part.
+func (d *delivery) giveUp(reason string, err error) {
+	d.refuse(d.next().request, reason, err)
 	d.finish()
 }
 
-func (d *delivery) giveUp(reason string, err error) {
+// refuse drops records that the destination refuses for good.
+func (d *delivery) refuse(r *request, reason string, err error) {
 	d.dropped = true
-	d.drop(d.signal, reason, d.next().records, err)
-	d.finish()
+	d.drop(d.signal, reason, r.records, err)
 }

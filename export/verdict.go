@@ -41,7 +41,19 @@ type Verdict struct {
 	Unsure bool
 	// Held: the transport may still read the request's bytes; they must not be written to.
 	Held bool
-	Err  error // what was answered, for people; nil when OK
+	// Refused and Rest are for destinations that answer for each record (Elasticsearch): parts of
+	// the request that are given up, with OK or Again, and with Again the part that is to be sent
+	// again, if it is not all that is not refused. What is in neither was accepted.
+	Refused []refusal
+	Rest    *request
+	Err     error // what was answered, for people; nil when OK
+}
+
+// refusal is a part of a request that a destination refuses for good.
+type refusal struct {
+	*request
+	reason string
+	err    error
 }
 
 // Reasons why a record is given up, apart from those that name a destination's code.
