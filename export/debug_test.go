@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,7 +72,7 @@ func TestDebug(t *testing.T) {
 			var out bytes.Buffer
 			d := newDebug(&Debug{Verbosity: verbosity}, &out)
 			for _, r := range everything(t) {
-				if v := d.send(t.Context(), r); v != (Verdict{}) {
+				if v := d.send(t.Context(), r); !reflect.DeepEqual(v, Verdict{}) {
 					t.Errorf("verdict %+v", v)
 				}
 			}

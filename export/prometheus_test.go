@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"sync"
 	"testing"
 
@@ -97,7 +98,7 @@ func TestPrometheusAnswers(t *testing.T) {
 		"Service Unavailable\n":                                                   {503, Verdict{Kind: Again}},
 		"otlp write receiver needs to be enabled with --web.enable-otlp-receiver": {404, Verdict{Kind: Misconfigured}},
 	} {
-		if got := byPrometheus(byHTTPStatus(tc.code), tc.code, text); got != tc.want {
+		if got := byPrometheus(byHTTPStatus(tc.code), tc.code, text); !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("byPrometheus(%d %q) = %+v, want %+v", tc.code, text, got, tc.want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,7 +49,7 @@ func same(t testing.TB, got, want Verdict) {
 		g.After = want.After
 	}
 	g.Err, g.Held = nil, false
-	if g != want {
+	if !reflect.DeepEqual(g, want) {
 		t.Errorf("verdict %+v (%v), want %+v", g, got.Err, want)
 	}
 }
