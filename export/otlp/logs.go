@@ -8,6 +8,9 @@ import (
 // AttrsOfLogRecord is the field number for [AppendAttrs] in a LogRecord.
 const AttrsOfLogRecord = 6
 
+// attrsOfSpan is the same in a Span.
+const attrsOfSpan = 9
+
 // LogRecord is one log record (logs.v1.LogRecord). Zero fields are left out.
 type LogRecord struct {
 	Time         uint64 // ns since 1970 as the writer said; 0 = unknown

@@ -14,6 +14,19 @@ const AttrsOfHistogram = 9
 // attrsOfExpHist is the same in an ExponentialHistogramDataPoint.
 const attrsOfExpHist = 1
 
+// attrsOfData is the number of attributes in the points of a Metric's data field; 0 where it has none.
+func attrsOfData(field int) int {
+	switch field {
+	case dataGauge, dataSum, dataSummary:
+		return AttrsOfPoint
+	case dataHistogram:
+		return AttrsOfHistogram
+	case dataExpHist:
+		return attrsOfExpHist
+	}
+	return 0
+}
+
 // Instrument is the data a metric carries.
 type Instrument uint8
 

@@ -185,15 +185,7 @@ func (p *Promoter) scopeMetrics(dst, message []byte) (_ []byte, err error) {
 
 // data writes the field of a Metric that has its points.
 func (p *Promoter) data(dst []byte, f field) ([]byte, bool, error) {
-	attrs := 0
-	switch f.number {
-	case dataGauge, dataSum, dataSummary:
-		attrs = AttrsOfPoint
-	case dataHistogram:
-		attrs = AttrsOfHistogram
-	case dataExpHist:
-		attrs = attrsOfExpHist
-	}
+	attrs := attrsOfData(f.number)
 	if attrs == 0 || f.wire != wireLen {
 		return dst, false, nil
 	}
