@@ -7,6 +7,7 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -46,8 +47,24 @@ type Exporting struct {
 	spools []string // directories below dir
 }
 
-// route is the way of one source's chunks: the lanes that feed its set of destinations.
-type route struct{ lanes []*lane }
+// route is where one source's chunks go: the lanes that feed a set of destinations, and other
+// lanes for each set that gets them with other attributes.
+type route struct{ ways [][]*lane }
+
+func (r *route) add(c *otlp.Chunk) {
+	if len(r.ways) == 1 {
+		r.to(0, c)
+		return
+	}
+	for i, c := range c.Fan(len(r.ways)) {
+		r.to(i, c)
+	}
+}
+
+func (r *route) to(way int, c *otlp.Chunk) {
+	lanes := r.ways[way]
+	lanes[c.Lane%uint32(len(lanes))].add(c)
+}
 
 // New makes the destinations; it opens no connection that it has to wait for. What can't be kept
 // in memory for a destination goes to the spool below dir; an empty dir is none.
@@ -81,25 +98,36 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir,
 		e.outs[name] = o
 	}
 
-	// The destinations of a source are those of all pipelines that name it. Sources with the
-	// same destinations share lanes, so that their chunks share batches.
-	to := map[string][]string{}
+	// A source's records go to the destinations of all pipelines that name it, together where these
+	// change nothing or the same. Sources with the same ways share lanes, so that their chunks
+	// share batches.
+	type way struct{ source, actions string } // source: signal/name
+	to, changing := map[way][]string{}, map[way]Pipeline{}
 	for name, p := range pipelines {
 		for _, source := range p.Sources {
-			key := Signal(name) + "/" + source
-			to[key] = append(to[key], p.Exporters...)
+			w := way{Signal(name) + "/" + source, ""}
+			if len(p.Attributes) > 0 {
+				w.actions = fmt.Sprint(p.Attributes)
+			}
+			to[w], changing[w] = append(to[w], p.Exporters...), p
 		}
 	}
-	shared := map[string]*route{}
-	for _, key := range slices.Sorted(maps.Keys(to)) { // in order, so that each finds its spool again
-		names := to[key]
+	ways := slices.SortedFunc(maps.Keys(to), func(a, b way) int { // in order, so that each finds its spool again
+		return cmp.Or(strings.Compare(a.source, b.source), strings.Compare(a.actions, b.actions))
+	})
+	shared := map[string][]*lane{}
+	for _, w := range ways {
+		names := to[w]
 		slices.Sort(names)
 		names = slices.Compact(names)
-		set := fmt.Sprint(Signal(key), names)
+		set := fmt.Sprint(Signal(w.source), names, w.actions)
 		if shared[set] == nil {
-			shared[set] = e.newRoute(batch, signalOf(Signal(key)), names)
+			shared[set] = e.newLanes(batch, signalOf(Signal(w.source)), names, changing[w])
 		}
-		e.routes[key] = shared[set]
+		if e.routes[w.source] == nil {
+			e.routes[w.source] = &route{}
+		}
+		e.routes[w.source].ways = append(e.routes[w.source].ways, shared[set])
 	}
 	e.tellLeftover()
 	return e, nil
@@ -129,8 +157,8 @@ func signalOf(name string) otlp.Signal {
 	panic("bug: no signal " + name)
 }
 
-func (e *Exporting) newRoute(cfg Batch, signal otlp.Signal, names []string) *route {
-	r := &route{}
+// newLanes makes the lanes to the destinations of these names, for records that p changes.
+func (e *Exporting) newLanes(cfg Batch, signal otlp.Signal, names []string, p Pipeline) (lanes []*lane) {
 	n := 1
 	if signal == otlp.Logs {
 		n = logLanes
@@ -143,12 +171,14 @@ func (e *Exporting) newRoute(cfg Batch, signal otlp.Signal, names []string) *rou
 			if signal != otlp.Logs {
 				limit, s = metricsQueueBytes, e.openSpool(e.outs[name], signal)
 			}
-			l.queues = append(l.queues, newQueue(e.outs[name], l, limit, s))
+			q := newQueue(e.outs[name], l, limit, s)
+			q.change = newChange(p)
+			l.queues = append(l.queues, q)
 		}
-		r.lanes = append(r.lanes, l)
+		lanes = append(lanes, l)
 	}
-	e.lanes = append(e.lanes, r.lanes...)
-	return r
+	e.lanes = append(e.lanes, lanes...)
+	return lanes
 }
 
 // openSpool opens what lies on the disk for a destination. Without it the memory is all there is.
@@ -187,7 +217,7 @@ func (e *Exporting) Input(signal otlp.Signal, source string) func(*otlp.Chunk) {
 	if r == nil {
 		panic("bug: no pipeline takes " + signal.String() + " of " + source)
 	}
-	return func(c *otlp.Chunk) { r.lanes[c.Lane%uint32(len(r.lanes))].add(c) }
+	return r.add
 }
 
 // Run delivers until CloseInput was called and everything is delivered, or ctx ends; what is

@@ -13,12 +13,13 @@ import (
 // that is being sent included; so what is on the disk is always older than what is not, and a
 // process that ends, however it does, leaves behind in order what was not delivered.
 type queue struct {
-	out   *out
-	lane  *lane
-	limit int64         // bytes in memory; 0 = as much as there is: the pool is the bound
-	spool *spool.Spool  // nil: memory only
-	wake  chan struct{} // of capacity 1; something came
-	spill chan struct{} // of capacity 1; it is time to move to the disk
+	out    *out
+	lane   *lane
+	limit  int64         // bytes in memory; 0 = as much as there is: the pool is the bound
+	spool  *spool.Spool  // nil: memory only
+	change *change       // of attributes, before sending; nil: none
+	wake   chan struct{} // of capacity 1; something came
+	spill  chan struct{} // of capacity 1; it is time to move to the disk
 
 	// order is held while batches move to the disk and while the next one is chosen. It is taken
 	// before mu and, unlike it, held while the disk works.

@@ -70,7 +70,7 @@ func (o *out) run(ctx context.Context, q *queue) {
 		if b == nil {
 			return
 		}
-		q.done(o.deliver(ctx, b))
+		q.done(o.deliver(ctx, b, q.change))
 	}
 }
 
@@ -107,10 +107,16 @@ type part struct {
 
 // deliver sends a batch, in parts if it must be, until every record of it is accepted or
 // refused for good.
-func (o *out) deliver(ctx context.Context, b *batch) otlp.Outcome {
+func (o *out) deliver(ctx context.Context, b *batch, change *change) otlp.Outcome {
+	whole, err := change.apply(b.whole)
+	defer change.release()
+	if err != nil {
+		o.drop(b.signal, invalid, b.records, err)
+		return otlp.Dropped
+	}
 	d := delivery{
 		out: o, signal: b.signal, stats: &o.stats[b.signal], gate: &o.gates[b.signal],
-		work:  []part{{request: b.whole}},
+		work:  []part{{request: whole}},
 		wait:  backoff{first: o.retry.InitialInterval, max: o.retry.MaxInterval},
 		limit: min(max(time.Duration(o.slow.Load()), o.timeout), max(o.timeout, maxTimeout)),
 	}
@@ -125,6 +131,7 @@ func (o *out) deliver(ctx context.Context, b *batch) otlp.Outcome {
 		v := d.attempt(ctx)
 		if v.Held {
 			b.lend()
+			change.lend()
 		}
 		if ctx.Err() != nil && v.Kind != OK && v.Kind != Partial {
 			return otlp.Aborted

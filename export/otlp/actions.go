@@ -15,7 +15,7 @@ const (
 
 // Action changes one attribute.
 type Action struct {
-	Op  Op
+	Op Op
 	KeyValue
 }
 

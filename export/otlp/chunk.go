@@ -60,3 +60,37 @@ func (c *Chunk) Settle(o Outcome) {
 	chunks.Put(c)
 	slab.Release()
 }
+
+// Fan makes n chunks of c that share its bytes; c is settled when all of them are, with the worst
+// of their outcomes.
+func (c *Chunk) Fan(n int) []*Chunk {
+	f := &fan{whole: c, left: n}
+	all := make([]*Chunk, n)
+	for i := range all {
+		d := NewChunk(c.slab, c.Data)
+		d.Group, d.Records, d.Signal, d.Lane, d.Origin = c.Group, c.Records, c.Signal, c.Lane, f
+		all[i] = d
+	}
+	return all
+}
+
+// fan is the origin of chunks that are one.
+type fan struct {
+	whole *Chunk
+
+	mu    sync.Mutex // guards everything below
+	left  int
+	worst Outcome
+}
+
+// Settled implements Origin.
+func (f *fan) Settled(_ *Chunk, o Outcome) {
+	f.mu.Lock()
+	f.left--
+	f.worst = max(f.worst, o)
+	left, worst := f.left, f.worst
+	f.mu.Unlock()
+	if left == 0 {
+		f.whole.Settle(worst)
+	}
+}

@@ -1,0 +1,141 @@
+package export
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
+	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// attributes is an OTLP/HTTP server that keeps the attributes of what it is sent: a text of the
+// resource's and the record's for each record.
+type attributes struct {
+	t      *testing.T
+	status int // 0 = accept
+
+	mu  sync.Mutex
+	got []string
+}
+
+func textOf(kvs []*commonpb.KeyValue) string {
+	var all []string
+	for _, kv := range kvs {
+		v := kv.Value.GetStringValue()
+		if i, ok := kv.Value.Value.(*commonpb.AnyValue_IntValue); ok {
+			v = fmt.Sprint(i.IntValue)
+		}
+		all = append(all, kv.Key+"="+v)
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+func (a *attributes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		a.t.Error(err)
+	}
+	if a.status != 0 {
+		w.WriteHeader(a.status)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r.URL.Path == "/v1/logs" {
+		var m logspb.LogsData
+		if err := proto.Unmarshal(b, &m); err != nil {
+			a.t.Error(err)
+		}
+		for _, rl := range m.ResourceLogs {
+			for _, l := range rl.ScopeLogs[0].LogRecords {
+				a.got = append(a.got, textOf(rl.Resource.Attributes)+"|"+textOf(l.Attributes))
+			}
+		}
+		return
+	}
+	var m metricspb.MetricsData
+	if err := proto.Unmarshal(b, &m); err != nil {
+		a.t.Error(err)
+	}
+	for _, rm := range m.ResourceMetrics {
+		for _, metric := range rm.ScopeMetrics[0].Metrics {
+			for _, p := range metric.GetGauge().DataPoints {
+				a.got = append(a.got, textOf(rm.Resource.Attributes)+"|"+textOf(p.Attributes))
+			}
+		}
+	}
+}
+
+func (a *attributes) want(name string, n int, text string) {
+	a.t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.got) != n || slices.ContainsFunc(a.got, func(s string) bool { return s != text }) {
+		a.t.Errorf("%s got %d records %q, want %d of %q", name, len(a.got), slices.Compact(slices.Clone(a.got)), n, text)
+	}
+}
+
+// A source in two pipelines, one of which changes attributes, reaches the destinations of both, each with
+// what its pipeline says; one that refuses everything costs the other nothing.
+func TestPipelinesChangeAttributes(t *testing.T) {
+	plain, marked, refusing := &attributes{t: t}, &attributes{t: t}, &attributes{t: t, status: 400}
+	exporters := Exporters{}
+	for name, a := range map[string]*attributes{"plain": plain, "marked": marked, "refusing": refusing} {
+		server := httptest.NewServer(a)
+		t.Cleanup(server.Close)
+		exporters["otlphttp/"+name] = &OTLPHTTP{Endpoint: server.URL, Compression: "none", Timeout: 10 * time.Second, RetryOnFailure: fast}
+	}
+	actions := []AttributeAction{
+		{Key: "elasticsearch.index.prefix", Value: "node-", Type: "string", Action: "insert", Context: "record"},
+		{Key: "n", Value: "7", Type: "int", Action: "upsert", Context: "record"},
+		{Key: "container", Action: "delete", Context: "resource"},
+		{Key: "env", Value: "test", Type: "string", Action: "insert", Context: "resource"},
+	}
+	p := Pipelines{}
+	for _, signal := range []string{"logs", "metrics"} {
+		p[signal] = Pipeline{Sources: []string{"test"}, Exporters: []string{"otlphttp/plain"}}
+		p[signal+"/marked"] = Pipeline{Sources: []string{"test"}, Exporters: []string{"otlphttp/marked", "otlphttp/refusing"}, Attributes: actions}
+	}
+	if err := p.Check(exporters, map[string][]string{"logs": {"test"}, "metrics": {"test"}}); err != nil {
+		t.Fatal(err)
+	}
+	e, err := New(BatchDefaults(), exporters, p, Spool{}, "", "1.2.3", silent, newRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(t)
+	deliver(t, e, s.logs("a", 50, 100), s.metrics("a", 20, 10), s.logs("a", 50, 100))
+	s.want(0, 3, 0) // one destination has dropped them
+	plain.want("plain", 120, "container=a|")
+	marked.want("marked", 120, "env=test|elasticsearch.index.prefix=node- n=7")
+	if n := drops(t, e, "otlphttp/refusing", 0, invalid) + drops(t, e, "otlphttp/refusing", 0, splitLimit); n != 100 {
+		t.Errorf("%d log records are counted as dropped, want 100", n)
+	}
+}
+
+// Each fault in a list of actions is said with its place.
+func TestCheckAttributes(t *testing.T) {
+	p := Pipelines{"logs": {Sources: []string{"test"}, Exporters: []string{"debug"}, Attributes: []AttributeAction{
+		{Value: "x", Type: "string", Action: "insert", Context: "record"},
+		{Key: "k", Value: "x", Type: "string", Action: "delete", Context: "record"},
+		{Key: "k", Value: "x", Type: "int", Action: "upsert", Context: "record"},
+		{Key: "k", Value: "true", Type: "bool", Action: "upsert", Context: "record"},
+	}}}
+	err := p.Check(Exporters{"debug": &Debug{}}, map[string][]string{"logs": {"test"}})
+	want := `pipelines.logs.attributes[0].key: missing; name the attribute
+pipelines.logs.attributes[1].value: set, but action is delete; remove one of the two
+pipelines.logs.attributes[2].value: "x" is no int; give one, or another type`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
