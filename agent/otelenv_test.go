@@ -59,7 +59,7 @@ func TestExportersFromOTEL(t *testing.T) {
 			want: export.Exporters{"otlp": otlp("https://c:443", func(o *export.OTLP) {
 				o.Compression, o.Timeout = "none", 1500*time.Millisecond
 				o.Headers = map[string]export.Secret{"authorization": "Bearer x=", "b": "1"}
-				o.TLS = export.TLS{CAFile: "/ca", CertFile: "/c", KeyFile: "/k"}
+				o.TLS.CAFile, o.TLS.CertFile, o.TLS.KeyFile = "/ca", "/c", "/k"
 			})}, pipelines: to("otlp")},
 		"a URL for each signal": {
 			env: []string{"LOGS_ENDPOINT=http://c/l", "METRICS_ENDPOINT=http://c/m"},

@@ -79,7 +79,7 @@ func BenchmarkSend(b *testing.B) {
 	for _, compression := range []string{"none", "gzip", "zstd"} {
 		b.Run("grpc/"+compression, func(b *testing.B) {
 			s := h2server(b, discardGRPC)
-			d, err := newOTLPGRPC(&OTLP{Endpoint: s, TLS: TLS{Insecure: true}, Compression: compression, RetryOnFailure: fast}, "1")
+			d, err := newOTLPGRPC(&OTLP{Endpoint: s, TLS: TLS{Insecure: true}, Compression: compression, RetryOnFailure: fast}, me())
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -88,7 +88,7 @@ func BenchmarkSend(b *testing.B) {
 		b.Run("http/"+compression, func(b *testing.B) {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
 			defer s.Close()
-			d, err := newOTLPHTTP(&OTLPHTTP{Endpoint: s.URL, Compression: compression}, "1")
+			d, err := newOTLPHTTP(&OTLPHTTP{Endpoint: s.URL, Compression: compression}, me())
 			if err != nil {
 				b.Fatal(err)
 			}

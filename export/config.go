@@ -61,9 +61,9 @@ func (e Exporters) NewValue(name string) (any, error) {
 	retry := Retry{InitialInterval: time.Second, MaxInterval: 30 * time.Second}
 	switch kind {
 	case "otlp":
-		return &OTLP{Compression: "gzip", Timeout: 10 * time.Second, RetryOnFailure: retry}, nil
+		return &OTLP{TLS: TLS{MinVersion: "1.2"}, Compression: "gzip", Timeout: 10 * time.Second, RetryOnFailure: retry}, nil
 	case "otlphttp":
-		return &OTLPHTTP{Compression: "gzip", PromoteResource: "auto", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
+		return &OTLPHTTP{TLS: TLS{MinVersion: "1.2"}, Compression: "gzip", PromoteResource: "auto", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
 	case "debug":
 		return &Debug{Verbosity: "basic"}, nil
 	}
@@ -81,12 +81,13 @@ func (e Exporters) Check() error {
 
 // OTLP is a destination that speaks OTLP over gRPC.
 type OTLP struct {
-	Endpoint       string            `yaml:"endpoint" doc:"host:port; http:// or https:// in front decides over tls.insecure"`
-	Compression    string            `yaml:"compression" enum:"none,gzip,zstd" doc:"how requests are compressed; zstd takes about 0.6 of gzip's CPU time"`
-	TLS            TLS               `yaml:"tls" doc:"transport security; on unless insecure"`
-	Headers        map[string]Secret `yaml:"headers" doc:"metadata sent with each request; values are never shown"`
-	Timeout        time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again with twice the time, up to 1m; 100ms to 10m"`
-	RetryOnFailure Retry             `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
+	Endpoint    string `yaml:"endpoint" doc:"host:port; http:// or https:// in front decides over tls.insecure"`
+	Compression string `yaml:"compression" enum:"none,gzip,zstd" doc:"how requests are compressed; zstd takes about 0.6 of gzip's CPU time"`
+	TLS         TLS    `yaml:"tls" doc:"transport security; on unless insecure"`
+	Credentials
+	ProxyURL       Secret        `yaml:"proxy_url" doc:"URL of the proxy to go through, e.g. http://proxy:3128; none: no proxy; empty: what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say, and none for names of a cluster's services"`
+	Timeout        time.Duration `yaml:"timeout" doc:"an unanswered request is given up after this and sent again with twice the time, up to 1m; 100ms to 10m"`
+	RetryOnFailure Retry         `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
 }
 
 // Takes: every signal.
@@ -118,10 +119,15 @@ func (o *OTLP) check(path string) []error {
 		errs = append(errs, fmt.Errorf("%s.tls.insecure: true, but endpoint begins with https://; remove one of the two", path))
 	}
 	errs = append(errs, o.TLS.check(path+".tls")...)
-	errs = append(errs, checkHeaders(path+".headers", o.Headers)...)
-	for name := range o.Headers {
-		if strings.HasPrefix(strings.ToLower(name), "grpc-") {
-			errs = append(errs, fmt.Errorf("%s: gRPC keeps names that begin with grpc- for itself; use another name", join(path+".headers", name)))
+	errs = append(errs, o.Credentials.check(path)...)
+	errs = append(errs, checkProxy(path+".proxy_url", o.ProxyURL)...)
+	for key, names := range map[string][]string{
+		"headers": slices.Collect(maps.Keys(o.Headers)), "headers_file": slices.Collect(maps.Keys(o.HeadersFile)),
+	} {
+		for _, name := range names {
+			if strings.HasPrefix(strings.ToLower(name), "grpc-") {
+				errs = append(errs, fmt.Errorf("%s: gRPC keeps names that begin with grpc- for itself; use another name", join(path+"."+key, name)))
+			}
 		}
 	}
 	return append(errs, common(path, o.Timeout, o.RetryOnFailure)...)
@@ -129,15 +135,16 @@ func (o *OTLP) check(path string) []error {
 
 // OTLPHTTP is a destination that speaks OTLP over HTTP with protobuf bodies.
 type OTLPHTTP struct {
-	Endpoint        string            `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended; one that ends in /api/v1/otlp is Prometheus, which takes metrics only"`
-	LogsEndpoint    string            `yaml:"logs_endpoint" doc:"URL for logs, used as it is; without it and endpoint this exporter takes no logs"`
-	MetricsEndpoint string            `yaml:"metrics_endpoint" doc:"URL for metrics, used as it is; without it and endpoint this exporter takes no metrics"`
-	Compression     string            `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none, and gets gzip in place of zstd once it has said so"`
-	TLS             TLS               `yaml:"tls" doc:"transport security for https:// URLs"`
-	Headers         map[string]Secret `yaml:"headers" doc:"HTTP headers sent with each request; values are never shown"`
-	PromoteResource string            `yaml:"promote_resource" enum:"auto,on,off" doc:"copy what identifies a resource (node, pod, container, ...) onto its metric points: Prometheus makes labels of those alone, and takes two pods for one without; auto: for URLs of Prometheus (/api/v1/otlp/v1/metrics)"`
-	Timeout         time.Duration     `yaml:"timeout" doc:"an unanswered request is given up after this and sent again with twice the time, up to 1m; 100ms to 10m"`
-	RetryOnFailure  Retry             `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
+	Endpoint        string `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended; one that ends in /api/v1/otlp is Prometheus, which takes metrics only"`
+	LogsEndpoint    string `yaml:"logs_endpoint" doc:"URL for logs, used as it is; without it and endpoint this exporter takes no logs"`
+	MetricsEndpoint string `yaml:"metrics_endpoint" doc:"URL for metrics, used as it is; without it and endpoint this exporter takes no metrics"`
+	Compression     string `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none, and gets gzip in place of zstd once it has said so"`
+	TLS             TLS    `yaml:"tls" doc:"transport security for https:// URLs"`
+	Credentials
+	ProxyURL        Secret        `yaml:"proxy_url" doc:"URL of the proxy to go through, e.g. http://proxy:3128; none: no proxy; empty: what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say, and none for names of a cluster's services"`
+	PromoteResource string        `yaml:"promote_resource" enum:"auto,on,off" doc:"copy what identifies a resource (node, pod, container, ...) onto its metric points: Prometheus makes labels of those alone, and takes two pods for one without; auto: for URLs of Prometheus (/api/v1/otlp/v1/metrics)"`
+	Timeout         time.Duration `yaml:"timeout" doc:"an unanswered request is given up after this and sent again with twice the time, up to 1m; 100ms to 10m"`
+	RetryOnFailure  Retry         `yaml:"retry_on_failure" doc:"waiting times between attempts; attempts never end"`
 }
 
 // Takes: the signals that have a URL.
@@ -187,7 +194,8 @@ func (o *OTLPHTTP) check(path string) []error {
 		errs = append(errs, fmt.Errorf("%s.tls.insecure: true, but a URL begins with https://; write http://, or insecure_skip_verify to accept any certificate", path))
 	}
 	errs = append(errs, o.TLS.check(path+".tls")...)
-	errs = append(errs, checkHeaders(path+".headers", o.Headers)...)
+	errs = append(errs, o.Credentials.check(path)...)
+	errs = append(errs, checkProxy(path+".proxy_url", o.ProxyURL)...)
 	return append(errs, common(path, o.Timeout, o.RetryOnFailure)...)
 }
 
@@ -198,6 +206,7 @@ type TLS struct {
 	CAFile             string `yaml:"ca_file" doc:"PEM file of the authorities trusted for the server's certificate; empty: those of the system"`
 	CertFile           string `yaml:"cert_file" doc:"PEM file of the client's certificate; together with key_file"`
 	KeyFile            string `yaml:"key_file" doc:"PEM file of the client's key"`
+	MinVersion         string `yaml:"min_version" enum:"1.2,1.3" doc:"oldest version of TLS that is spoken"`
 	ServerName         string `yaml:"server_name_override" doc:"name expected in the server's certificate; empty: the endpoint's host"`
 }
 
@@ -227,20 +236,6 @@ func common(path string, timeout time.Duration, r Retry) []error {
 	}
 	if r.MaxInterval < r.InitialInterval {
 		errs = append(errs, fmt.Errorf("%s.retry_on_failure.max_interval: %s is under initial_interval (%s); give at least that", path, short(r.MaxInterval), short(r.InitialInterval)))
-	}
-	return errs
-}
-
-func checkHeaders(path string, headers map[string]Secret) []error {
-	const token = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" // RFC 9110, 5.6.2
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		if name == "" || strings.Trim(name, token) != "" {
-			errs = append(errs, fmt.Errorf("%s: %q is not a header name; use letters, digits and -", join(path, name), name))
-		}
-		if strings.ContainsFunc(headers[name].Reveal(), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-			errs = append(errs, fmt.Errorf("%s: the value holds a line break or control character; remove it", join(path, name)))
-		}
 	}
 	return errs
 }

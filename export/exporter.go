@@ -73,6 +73,7 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir,
 	m := newMetrics(reg, e)
 	for _, name := range slices.Sorted(maps.Keys(exporters)) {
 		o := &out{name: name, batch: batch, log: log, metrics: m}
+		about := about{version: version, log: log.With("exporter", name), tlsFailures: m.tlsFailures.WithLabelValues(name)}
 		for s := range o.gates {
 			o.gates[s].probe = make(chan struct{}, 1)
 		}
@@ -80,10 +81,10 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir,
 		switch c := exporters[name].(type) {
 		case *OTLP:
 			o.retry, o.timeout = c.RetryOnFailure, c.Timeout
-			o.dest, err = newOTLPGRPC(c, version)
+			o.dest, err = newOTLPGRPC(c, about)
 		case *OTLPHTTP:
 			o.retry, o.timeout = c.RetryOnFailure, c.Timeout
-			o.dest, err = newOTLPHTTP(c, version)
+			o.dest, err = newOTLPHTTP(c, about)
 		case *Debug:
 			// It accepts everything, at once.
 			o.retry, o.timeout = Retry{InitialInterval: time.Second, MaxInterval: time.Second}, time.Second

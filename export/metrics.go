@@ -9,8 +9,9 @@ import (
 // metrics are the exporters' self-metrics. What the senders count in outStats is read at the
 // scrape; only drops, which have a reason, are counted here as they happen.
 type metrics struct {
-	e       *Exporting
-	dropped *prometheus.CounterVec
+	e           *Exporting
+	dropped     *prometheus.CounterVec
+	tlsFailures *prometheus.CounterVec
 }
 
 var outLabels = []string{"exporter", "signal"}
@@ -34,7 +35,11 @@ func newMetrics(reg prometheus.Registerer, e *Exporting) *metrics {
 		Name: "stint_export_dropped_records_total",
 		Help: "Records that were given up, by reason.",
 	}, []string{"exporter", "signal", "reason"})}
-	reg.MustRegister(m.dropped, m)
+	m.tlsFailures = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stint_tls_reload_failures_total",
+		Help: "Times that the files of an exporter's tls section were read again and could not be used; the last good ones were.",
+	}, []string{"exporter"})
+	reg.MustRegister(m.dropped, m.tlsFailures, m)
 	return m
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -13,7 +14,6 @@ import (
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/keepalive"
@@ -34,31 +34,34 @@ var grpcMethods = [otlp.Signals]string{
 
 // otlpGRPC is a receiver that speaks OTLP/gRPC.
 type otlpGRPC struct {
-	conn    *grpc.ClientConn
-	opts    []grpc.CallOption
-	headers metadata.MD
-	hide    *strings.Replacer
+	conn  *grpc.ClientConn
+	opts  []grpc.CallOption
+	login *login
 }
 
 const roundRobin = `{"loadBalancingConfig":[{"round_robin":{}}]}`
 
-func newOTLPGRPC(c *OTLP, version string) (*otlpGRPC, error) {
+func newOTLPGRPC(c *OTLP, a about) (*otlpGRPC, error) {
 	registerCompressors()
 	target, plain := c.Target()
+	login, err := newLogin(c.Credentials, a.log, proxySecrets(c.ProxyURL)...)
+	if err != nil {
+		return nil, err
+	}
+	source, err := newTLSSource(c.TLS, a)
+	if err != nil {
+		return nil, err
+	}
 	creds := insecure.NewCredentials()
 	if !plain {
-		cfg, err := clientTLS(c.TLS)
-		if err != nil {
-			return nil, err
-		}
-		creds = credentials.NewTLS(cfg)
+		creds = grpcTLS{source}
 	}
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultServiceConfig(roundRobin),
 		grpc.WithDisableServiceConfig(), // no TXT look-ups
 		grpc.WithDisableRetry(),         // ours is the only one
-		grpc.WithUserAgent("stint/" + version),
+		grpc.WithUserAgent("stint/" + a.version),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		// Connecting keeps pace with our attempts: grpc's own pauses grow to two minutes, and an
 		// attempt during a pause fails without a try.
@@ -70,20 +73,24 @@ func newOTLPGRPC(c *OTLP, version string) (*otlpGRPC, error) {
 		grpc.WithWriteBufferSize(256 << 10),
 		grpc.WithReadBufferSize(4 << 10),
 	}
-	// grpc asks the environment for a proxy itself, but knows nothing of names in a cluster.
-	if proxy, err := proxyFor(&url.URL{Scheme: "https", Host: target}); err == nil && proxy == nil {
-		opts = append(opts, grpc.WithNoProxy())
-	}
 	// Round robin over all addresses of the name: with one connection all agents would stay with
 	// the replica that they met first.
-	conn, err := grpc.NewClient("dns:///"+target, opts...)
+	scheme := "dns:///"
+	// grpc asks the environment for a proxy itself, but knows nothing of names in a cluster.
+	opts = append(opts, grpc.WithNoProxy())
+	if proxy, err := Proxy(c.ProxyURL)(&url.URL{Scheme: "https", Host: target}); err != nil {
+		return nil, err
+	} else if proxy != nil {
+		scheme = "passthrough:///" // the proxy knows the name
+		opts = append(opts, grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return dialThrough(ctx, proxy, addr, source.get())
+		}))
+	}
+	conn, err := grpc.NewClient(scheme+target, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint: %w", err)
 	}
-	g := &otlpGRPC{conn: conn, headers: metadata.MD{}, hide: hide(c.Headers)}
-	for k, v := range c.Headers {
-		g.headers.Append(strings.ToLower(k), v.Reveal())
-	}
+	g := &otlpGRPC{conn: conn, login: login}
 	g.opts = []grpc.CallOption{grpc.ForceCodecV2(codec{})}
 	if c.Compression != "none" && c.Compression != "" {
 		g.opts = append(g.opts, grpc.UseCompressor(c.Compression))
@@ -94,8 +101,9 @@ func newOTLPGRPC(c *OTLP, version string) (*otlpGRPC, error) {
 func (g *otlpGRPC) close() { g.conn.Close() }
 
 func (g *otlpGRPC) send(ctx context.Context, r *request) Verdict {
-	if len(g.headers) > 0 {
-		ctx = metadata.NewOutgoingContext(ctx, g.headers)
+	login := g.login.get()
+	if len(login.metadata) > 0 {
+		ctx = metadata.NewOutgoingContext(ctx, login.metadata)
 	}
 	var (
 		answer          []byte
@@ -112,7 +120,10 @@ func (g *otlpGRPC) send(ctx context.Context, r *request) Verdict {
 		v = grpcVerdict(err, to.Addr != nil, len(header)+len(trailer) > 0)
 	}
 	v.Held = m.held.Load()
-	v.Err = cleaned(v.Err, g.hide)
+	v.Err = login.clean(v.Err)
+	if v.Kind == Auth {
+		g.login.refused()
+	}
 	return v
 }
 
@@ -145,6 +156,13 @@ func grpcVerdict(err error, sent, answered bool) Verdict {
 			h := byHTTPStatus(code)
 			h.Err = v.Err
 			return h
+		}
+		if _, after, ok := strings.Cut(st.Message(), proxyRefused); ok {
+			code := 0
+			fmt.Sscan(after, &code)
+			p := (&proxyRefusal{code: code}).verdict()
+			p.Err = v.Err
+			return p
 		}
 		v.Kind, v.Unsure = Again, sent
 		for _, sign := range []string{tlsAlert, "tls: failed to verify certificate", tlsToPlain, "looked like an HTTP/1.1 header"} {

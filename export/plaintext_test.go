@@ -15,12 +15,12 @@ import (
 func TestTLSToAPlainTextPortIsMisconfigured(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()
-	h, err := newOTLPHTTP(&OTLPHTTP{Endpoint: "https://" + srv.Listener.Addr().String(), Timeout: 5 * time.Second}, "v0")
+	h, err := newOTLPHTTP(&OTLPHTTP{Endpoint: "https://" + srv.Listener.Addr().String(), Timeout: 5 * time.Second}, me())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.close()
-	g, err := newOTLPGRPC(&OTLP{Endpoint: plainListener(t), Timeout: 5 * time.Second}, "v0")
+	g, err := newOTLPGRPC(&OTLP{Endpoint: plainListener(t), Timeout: 5 * time.Second}, me())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/prometheus/client_golang/prometheus"
 	collogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	colmetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	"google.golang.org/grpc"
@@ -322,6 +323,11 @@ func setTimeout(e Exporter, d time.Duration) {
 	}
 }
 
+// me is what a destination made alone knows of itself.
+func me() about {
+	return about{version: "1.2.3", log: silent, tlsFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "failures"})}
+}
+
 // newDestination makes the destination alone.
 func newDestination(t testing.TB, e Exporter) destination {
 	t.Helper()
@@ -329,9 +335,9 @@ func newDestination(t testing.TB, e Exporter) destination {
 	var err error
 	switch e := e.(type) {
 	case *OTLP:
-		d, err = newOTLPGRPC(e, "1.2.3")
+		d, err = newOTLPGRPC(e, me())
 	case *OTLPHTTP:
-		d, err = newOTLPHTTP(e, "1.2.3")
+		d, err = newOTLPHTTP(e, me())
 	}
 	if err != nil {
 		t.Fatal(err)

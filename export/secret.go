@@ -15,8 +15,13 @@ const mask = "***"
 // Reveal gives the text itself, for the wire.
 func (s Secret) Reveal() string { return string(s) }
 
-// Masked is what printers of configuration show in place of the text.
-func (Secret) Masked() string { return mask }
+// Masked is what printers of configuration show in place of the text, if there is any.
+func (s Secret) Masked() string {
+	if s == "" {
+		return ""
+	}
+	return mask
+}
 
 // Format covers every verb of package fmt: %v, %s, %q, %x, %#v.
 func (Secret) Format(f fmt.State, _ rune) { io.WriteString(f, mask) }

@@ -292,7 +292,7 @@ func TestTLSFiles(t *testing.T) {
 	}{
 		"no such authority": {TLS{CAFile: ca.path("none.pem")}, "exporters.x: tls.ca_file: open "},
 		"no certificate":    {TLS{CAFile: ca.path("client.key")}, "exporters.x: tls.ca_file: " + ca.path("client.key") + " holds no certificate in PEM form"},
-		"no such key":       {TLS{CertFile: ca.path("client.pem"), KeyFile: ca.path("none.key")}, "exporters.x: tls.cert_file: open "},
+		"no such key":       {TLS{CertFile: ca.path("client.pem"), KeyFile: ca.path("none.key")}, "exporters.x: tls.key_file: open "},
 		"another key":       {TLS{CertFile: ca.path("ca.pem"), KeyFile: ca.path("client.key")}, "exporters.x: tls.cert_file: tls: private key does not match public key"},
 	} {
 		for transport := range transports {
@@ -332,8 +332,8 @@ func TestSecretsStayInside(t *testing.T) {
 	var log strings.Builder
 	var logMu sync.Mutex
 	e, reg := newExporting(t, BatchDefaults(), Exporters{
-		"grpc": &OTLP{Endpoint: r.addr, TLS: TLS{Insecure: true}, Headers: headers, Timeout: time.Second, RetryOnFailure: fast},
-		"http": &OTLPHTTP{Endpoint: s.URL, Headers: headers, Timeout: time.Second, RetryOnFailure: fast},
+		"grpc": &OTLP{Endpoint: r.addr, TLS: TLS{Insecure: true}, Credentials: Credentials{Headers: headers}, Timeout: time.Second, RetryOnFailure: fast},
+		"http": &OTLPHTTP{Endpoint: s.URL, Credentials: Credentials{Headers: headers}, Timeout: time.Second, RetryOnFailure: fast},
 		"away": &OTLPHTTP{LogsEndpoint: "http://127.0.0.1:1/?token=" + token, Timeout: time.Second, RetryOnFailure: fast},
 	}, slog.New(slog.NewTextHandler(&locked{&logMu, &log}, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	src := newSource(t)
@@ -402,27 +402,32 @@ func TestProxy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p, err := proxyFor(u); p != nil || err != nil {
-			t.Errorf("proxyFor(%s) = %v, %v", raw, p, err)
+		if p, err := Proxy("")(u); p != nil || err != nil {
+			t.Errorf("Proxy()(%s) = %v, %v", raw, p, err)
 		}
 	}
 }
 
 func TestCleaned(t *testing.T) {
-	h := hide(map[string]Secret{"a": "Basic dXNlcjpwYXNz", "b": "1", "c": ""})
+	l, err := newLogin(Credentials{Headers: map[string]Secret{"a": "Basic dXNlcjpwYXNz", "b": "1", "c": ""}, User: "u", Password: "pass-the-word"}, silent, "pass-the")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := l.get()
 	for in, want := range map[string]string{
-		"Basic dXNlcjpwYXNz is wrong": "*** is wrong",
-		"dXNlcjpwYXNz is wrong":       "*** is wrong",
-		"1 is short":                  "1 is short",
-		strings.Repeat("é", 400):      strings.Repeat("é", 250),
-		"bad \xff byte":               "bad  byte",
+		"Basic dXNlcjpwYXNz is wrong":     "*** is wrong",
+		"dXNlcjpwYXNz is wrong":           "*** is wrong",
+		"pass-the-word and pass-the note": "*** and *** note",
+		"1 is short":                      "1 is short",
+		strings.Repeat("é", 400):          strings.Repeat("é", 250),
+		"bad \xff byte":                   "bad  byte",
 	} {
-		if got := cleaned(errors.New(in), h).Error(); got != want {
-			t.Errorf("cleaned(%q) = %q, want %q", in, got, want)
+		if got := p.clean(errors.New(in)).Error(); got != want {
+			t.Errorf("clean(%q) = %q, want %q", in, got, want)
 		}
 	}
-	if cleaned(nil, h) != nil {
-		t.Error("cleaned(nil) is not nil")
+	if p.clean(nil) != nil {
+		t.Error("clean(nil) is not nil")
 	}
 }
 
@@ -432,7 +437,7 @@ func TestHTTPConnections(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		if answers.Add(1)%2 == 0 {
-			http.Error(w, strings.Repeat("x", maxAnswer/2), http.StatusServiceUnavailable)
+			http.Error(w, strings.Repeat("x", defaultMaxAnswer/2), http.StatusServiceUnavailable)
 		}
 	}))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
@@ -450,7 +455,7 @@ func TestHTTPConnections(t *testing.T) {
 	if n := conns.Load(); n != 1 {
 		t.Errorf("%d connections for 10 requests, want 1", n)
 	}
-	d.dialed.Add(-maxConnAge)
+	d.now.until = time.Now()
 	sendOne(t, d, src, 5*time.Second)
 	sendOne(t, d, src, 5*time.Second)
 	if n := conns.Load(); n != 2 {

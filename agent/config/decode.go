@@ -70,7 +70,7 @@ func (d *decoder) value(v reflect.Value, n *yaml.Node, path string, tag reflect.
 		if key := shorthand(v); n.Kind == yaml.ScalarNode && key != "" {
 			i := slices.Index(names(v.Type()), key)
 			f := fields(v.Type())[i]
-			d.value(v.Field(f.index), n, join(path, key), f.Tag, depth+1)
+			d.value(v.FieldByIndex(f.Index), n, join(path, key), f.Tag, depth+1)
 			return
 		}
 		if n.Kind != yaml.MappingNode {
@@ -141,7 +141,7 @@ func (d *decoder) section(v reflect.Value, n *yaml.Node, path string, depth int)
 		if !isNull(value) {
 			d.note(below, key, value)
 		}
-		d.value(v.Field(fs[i].index), value, below, fs[i].Tag, depth+1)
+		d.value(v.FieldByIndex(fs[i].Index), value, below, fs[i].Tag, depth+1)
 	})
 }
 

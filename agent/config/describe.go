@@ -32,7 +32,7 @@ func describe(v reflect.Value, path string, add func(Setting)) {
 		}
 	}
 	for _, f := range fields(v.Type()) {
-		below, fv := join(path, f.name), v.Field(f.index)
+		below, fv := join(path, f.name), v.FieldByIndex(f.Index)
 		s := Setting{Path: below, Doc: f.Tag.Get("doc"), Unit: f.Tag.Get("unit"), Type: typeName(fv.Type(), f.Tag)}
 		switch elem := entryType(fv.Type()); {
 		case elem == nil: // one value, or a list or map of plain ones

@@ -8,7 +8,7 @@
 //	Format       string `yaml:"format" enum:"auto,cri" doc:"how a line is written"`
 //
 // A field may be text, true or false, a number, a time.Duration, a struct, a pointer to one, a list
-// or a map of these. A string type with a method Masked() string is a secret and never shown. A map
+// or a map of these. The fields of an embedded struct count as those of the struct around it. A string type with a method Masked() string is a secret and never shown. A map
 // of interfaces makes its entries by NewValue(key string) (any, error), which gives a pointer to
 // decode into, and lists its types of entries by Kinds() []string. A type with SetDefaults() is
 // called so before an entry of a list or map is decoded into it.

@@ -139,7 +139,7 @@ func visit(v reflect.Value, keys []string, path string, tag reflect.StructTag, d
 	case reflect.Struct:
 		for _, f := range fields(v.Type()) {
 			if f.name == key {
-				return visit(v.Field(f.index), rest, join(path, key), f.Tag, do)
+				return visit(v.FieldByIndex(f.Index), rest, join(path, key), f.Tag, do)
 			}
 		}
 		msg, remedy := unknown(key, names(v.Type()))
@@ -220,16 +220,15 @@ func fresh(t reflect.Type) reflect.Value {
 // field is a setting or section of a struct.
 type field struct {
 	reflect.StructField
-	name  string // in YAML
-	index int
+	name string // in YAML
 }
 
+// fields are those of a struct and of the structs embedded in it.
 func fields(t reflect.Type) []field {
 	var fs []field
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range reflect.VisibleFields(t) {
 		if name := f.Tag.Get("yaml"); name != "" && name != "-" {
-			fs = append(fs, field{f, name, i})
+			fs = append(fs, field{f, name})
 		}
 	}
 	return fs
@@ -272,7 +271,7 @@ func findEnv(v reflect.Value, name string) (keys []string, ok bool) {
 		return findEnv(v.Elem(), name)
 	case reflect.Struct:
 		for _, f := range fields(v.Type()) {
-			if try(f.name, v.Field(f.index)) {
+			if try(f.name, v.FieldByIndex(f.Index)) {
 				return keys, true
 			}
 		}

@@ -40,7 +40,7 @@ type printer struct {
 // section prints the fields of a struct. first stands before the first line in place of indent.
 func (p *printer) section(v reflect.Value, path, indent, first string) {
 	for _, f := range fields(v.Type()) {
-		fv := v.Field(f.index)
+		fv := v.FieldByIndex(f.Index)
 		if fv.Kind() == reflect.Pointer {
 			if fv.IsNil() {
 				continue
@@ -180,7 +180,7 @@ func (p *printer) flow(v reflect.Value) string {
 		return "{" + strings.Join(parts, ", ") + "}"
 	case reflect.Struct:
 		for _, f := range fields(v.Type()) {
-			parts = append(parts, f.name+": "+p.flow(v.Field(f.index)))
+			parts = append(parts, f.name+": "+p.flow(v.FieldByIndex(f.Index)))
 		}
 		return "{" + strings.Join(parts, ", ") + "}"
 	case reflect.Pointer, reflect.Interface:
