@@ -28,7 +28,7 @@ const debugGrace = time.Second
 
 // Debug is a destination that writes what it is given to standard error, for looking at.
 type Debug struct {
-	Verbosity string `yaml:"verbosity" enum:"basic,detailed" doc:"basic: one line a batch; detailed: every record"`
+	Verbosity string `yaml:"verbosity" enum:"basic,normal,detailed" doc:"basic: a line a batch; normal: a line a record as well; detailed: every field of every record"`
 }
 
 // Takes: every signal.
@@ -40,8 +40,8 @@ func (d *Debug) check(string) []error { return nil }
 // everything and delays nobody; what is over its rate, or more than the reader of standard
 // error takes, is left out and counted in the text.
 type debug struct {
-	detailed bool
-	w        io.Writer
+	verbosity string
+	w         io.Writer
 
 	mu      sync.Mutex // guards everything below
 	budget  int
@@ -52,7 +52,7 @@ type debug struct {
 }
 
 func newDebug(c *Debug, w io.Writer) *debug {
-	return &debug{detailed: c.Verbosity == "detailed", w: w, budget: debugBytes, refill: time.Now()}
+	return &debug{verbosity: c.Verbosity, w: w, budget: debugBytes, refill: time.Now()}
 }
 
 func (d *debug) close() {
@@ -77,23 +77,24 @@ func (d *debug) send(_ context.Context, r *request) Verdict {
 		d.skipped++
 		return Verdict{Kind: OK}
 	}
-	p := printer(fmt.Appendf(nil, "debug: %s resources=%d records=%d", r.signal, r.resources(), r.records))
+	p := printer{detailed: d.verbosity == "detailed"}
+	p.printf("debug: %s resources=%d records=%d", r.signal, r.resources(), r.records)
 	if d.skipped > 0 {
-		p = fmt.Appendf(p, " batches_left_out=%d", d.skipped)
+		p.printf(" batches_left_out=%d", d.skipped)
 		d.skipped = 0
 	}
-	p = append(p, '\n')
-	if d.detailed {
+	p.printf("\n")
+	if d.verbosity != "basic" {
 		whole := p.request(r)
-		if len(p) > d.budget {
-			p, whole = p[:bytes.LastIndexByte(p[:d.budget], '\n')+1], false
+		if len(p.text) > d.budget {
+			p.text, whole = p.text[:bytes.LastIndexByte(p.text[:d.budget], '\n')+1], false
 		}
 		if !whole {
-			p = append(p, "debug: the rest of this batch is left out\n"...)
+			p.printf("debug: the rest of this batch is left out\n")
 		}
 	}
-	d.budget -= len(p)
-	d.waiting = append(d.waiting, p...)
+	d.budget -= len(p.text)
+	d.waiting = append(d.waiting, p.text...)
 	if d.writing == nil {
 		d.writing = make(chan struct{})
 		go d.write()
@@ -117,7 +118,10 @@ func (d *debug) write() {
 }
 
 // printer is text that grows.
-type printer []byte
+type printer struct {
+	text     []byte
+	detailed bool // else only a line a record
+}
 
 // request prints what it can of every field and says whether that is all. Only as much as can
 // be shown is decoded: the objects of a full batch would take more memory than the agent.
@@ -182,10 +186,13 @@ func (p *printer) request(r *request) (whole bool) {
 	return whole
 }
 
-func (p *printer) printf(format string, args ...any) { *p = fmt.Appendf(*p, format, args...) }
+func (p *printer) printf(format string, args ...any) { p.text = fmt.Appendf(p.text, format, args...) }
 
 func (p *printer) log(l *logspb.LogRecord) {
-	p.printf("    log time=%s observed=%s", stamp(l.TimeUnixNano), stamp(l.ObservedTimeUnixNano))
+	p.printf("    log time=%s", stamp(l.TimeUnixNano))
+	if p.detailed || l.TimeUnixNano == 0 {
+		p.printf(" observed=%s", stamp(l.ObservedTimeUnixNano))
+	}
 	if l.SeverityNumber != 0 || l.SeverityText != "" {
 		p.printf(" severity=%d %q", l.SeverityNumber, l.SeverityText)
 	}
@@ -202,22 +209,32 @@ func (p *printer) log(l *logspb.LogRecord) {
 }
 
 func (p *printer) resource(r *resourcepb.Resource) {
+	if !p.detailed {
+		return
+	}
 	p.printf("  resource")
 	p.attrs(r.GetAttributes())
 	p.printf("\n")
 }
 
 func (p *printer) scope(s *commonpb.InstrumentationScope) {
+	if !p.detailed {
+		return
+	}
 	p.printf("   scope %q %q", s.GetName(), s.GetVersion())
 	p.attrs(s.GetAttributes())
 	p.printf("\n")
 }
 
 func (p *printer) metric(m *metricspb.Metric) {
-	head := func(kind string) { p.printf("    metric %s unit=%q %s\n", name(m.Name), m.Unit, kind) }
+	head := func(kind string) {
+		if p.detailed {
+			p.printf("    metric %s unit=%q %s\n", name(m.Name), m.Unit, kind)
+		}
+	}
 	numbers := func(points []*metricspb.NumberDataPoint) {
 		for _, n := range points {
-			p.point(n.StartTimeUnixNano, n.TimeUnixNano)
+			p.point(m, n.StartTimeUnixNano, n.TimeUnixNano)
 			switch v := n.Value.(type) {
 			case *metricspb.NumberDataPoint_AsInt:
 				p.printf(" value=%d", v.AsInt)
@@ -238,7 +255,7 @@ func (p *printer) metric(m *metricspb.Metric) {
 	case *metricspb.Metric_Histogram:
 		head("histogram")
 		for _, h := range data.Histogram.DataPoints {
-			p.point(h.StartTimeUnixNano, h.TimeUnixNano)
+			p.point(m, h.StartTimeUnixNano, h.TimeUnixNano)
 			p.printf(" count=%d sum=%g bounds=%v buckets=%v", h.Count, h.GetSum(), h.ExplicitBounds, h.BucketCounts)
 			p.attrs(h.Attributes)
 			p.printf("\n")
@@ -246,7 +263,7 @@ func (p *printer) metric(m *metricspb.Metric) {
 	case *metricspb.Metric_ExponentialHistogram:
 		head("exponential histogram")
 		for _, h := range data.ExponentialHistogram.DataPoints {
-			p.point(h.StartTimeUnixNano, h.TimeUnixNano)
+			p.point(m, h.StartTimeUnixNano, h.TimeUnixNano)
 			p.printf(" count=%d sum=%g scale=%d", h.Count, h.GetSum(), h.Scale)
 			p.attrs(h.Attributes)
 			p.printf("\n")
@@ -254,7 +271,7 @@ func (p *printer) metric(m *metricspb.Metric) {
 	case *metricspb.Metric_Summary:
 		head("summary")
 		for _, s := range data.Summary.DataPoints {
-			p.point(s.StartTimeUnixNano, s.TimeUnixNano)
+			p.point(m, s.StartTimeUnixNano, s.TimeUnixNano)
 			p.printf(" count=%d sum=%g", s.Count, s.Sum)
 			for _, q := range s.QuantileValues {
 				p.printf(" q%g=%g", q.Quantile, q.Value)
@@ -265,9 +282,13 @@ func (p *printer) metric(m *metricspb.Metric) {
 	}
 }
 
-func (p *printer) point(start, end uint64) {
-	p.printf("     point")
-	if start != 0 {
+func (p *printer) point(m *metricspb.Metric, start, end uint64) {
+	if p.detailed {
+		p.printf("     point")
+	} else {
+		p.printf("    metric %s", name(m.Name))
+	}
+	if start != 0 && p.detailed {
 		p.printf(" start=%s", stamp(start))
 	}
 	p.printf(" time=%s", stamp(end))

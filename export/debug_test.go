@@ -67,7 +67,7 @@ func everything(t testing.TB) []*request {
 }
 
 func TestDebug(t *testing.T) {
-	for _, verbosity := range []string{"basic", "detailed"} {
+	for _, verbosity := range []string{"basic", "normal", "detailed"} {
 		t.Run(verbosity, func(t *testing.T) {
 			var out bytes.Buffer
 			d := newDebug(&Debug{Verbosity: verbosity}, &out)

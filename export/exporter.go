@@ -85,6 +85,9 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir,
 		case *OTLPHTTP:
 			o.retry, o.timeout = c.RetryOnFailure, c.Timeout
 			o.dest, err = newOTLPHTTP(c, about)
+		case *File:
+			o.retry, o.timeout = Retry{InitialInterval: time.Second, MaxInterval: 30 * time.Second}, 30*time.Second
+			o.dest = newFile(c)
 		case *Debug:
 			// It accepts everything, at once.
 			o.retry, o.timeout = Retry{InitialInterval: time.Second, MaxInterval: time.Second}, time.Second

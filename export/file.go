@@ -62,18 +62,27 @@ type file struct{ lineFile }
 
 func newFile(c *File) *file { return &file{lineFile{path: c.Path, rotation: c.Rotation}} }
 
-// jsonLines are buffers of lines; they are kept, so that no request allocates megabytes.
-var jsonLines = sync.Pool{New: func() any { return new([]byte) }}
+// jsonLine is a request in one piece and as a line of JSON.
+type jsonLine struct{ whole, line []byte }
+
+// jsonLines are kept, so that no request allocates megabytes.
+var jsonLines = sync.Pool{New: func() any { return new(jsonLine) }}
+
+// of makes the line of a request, without its end.
+func (j *jsonLine) of(r *request) (err error) {
+	j.whole = r.appendTo(j.whole[:0])
+	j.line, err = otlp.AppendJSON(j.line[:0], r.signal, j.whole)
+	return err
+}
 
 func (f *file) send(_ context.Context, r *request) Verdict {
-	buf := jsonLines.Get().(*[]byte)
-	defer jsonLines.Put(buf)
-	line, err := otlp.AppendJSON((*buf)[:0], r.signal, r.bytes())
-	*buf = line
-	if err != nil {
+	j := jsonLines.Get().(*jsonLine)
+	defer jsonLines.Put(j)
+	if err := j.of(r); err != nil {
 		return Verdict{Kind: Split, Reason: invalid, Err: err}
 	}
-	if err := f.write(append(line, '\n')); err != nil {
+	j.line = append(j.line, '\n')
+	if err := f.write(j.line); err != nil {
 		return Verdict{Kind: Again, Err: err} // the disk is full, say: it may be mended
 	}
 	return Verdict{Kind: OK}

@@ -48,11 +48,7 @@ type promoter struct {
 // promote gives the request with the identity of its resources on every point. The bytes are
 // p's until its next use.
 func (p *promoter) promote(r *request) ([]byte, error) {
-	bufs, _ := r.buffers()
-	p.whole = p.whole[:0]
-	for _, b := range bufs {
-		p.whole = append(p.whole, b...)
-	}
+	p.whole = r.appendTo(p.whole[:0])
 	var err error
 	if p.out, err = p.Append(p.out[:0], p.whole); err != nil {
 		return nil, fmt.Errorf("bug: a request is not valid OTLP: %w", err)

@@ -79,12 +79,17 @@ func (r *request) framesLen() (n int) {
 
 // bytes is the request in one piece, for destinations that have to look into it.
 func (r *request) bytes() []byte {
-	bufs, size := r.buffers()
-	b := make([]byte, 0, size)
-	for _, p := range bufs {
-		b = append(b, p...)
+	_, size := r.buffers()
+	return r.appendTo(make([]byte, 0, size))
+}
+
+// appendTo appends the request's bytes.
+func (r *request) appendTo(dst []byte) []byte {
+	bufs, _ := r.buffers()
+	for _, b := range bufs {
+		dst = append(dst, b...)
 	}
-	return b
+	return dst
 }
 
 // resources is how many resource messages the request holds.

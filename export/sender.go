@@ -42,6 +42,7 @@ type out struct {
 	timeout time.Duration // of an attempt, unless the destination turns out to need more
 	slow    atomic.Int64  // ns; twice what accepted requests took lately
 	log     *slog.Logger
+	dead    *deadLetters // nil: what is refused is not kept
 	gates   [otlp.Signals]gate
 
 	stats   [otlp.Signals]outStats
@@ -51,6 +52,7 @@ type out struct {
 // outStats is what became of records of one signal at one destination.
 type outStats struct {
 	sent, dropped, rejected, resent atomic.Int64 // records
+	dead                            atomic.Int64 // of dropped, those in the dead-letter file
 	requests, retries               atomic.Int64
 	bytes                           atomic.Int64 // of delivered requests, before compression
 	lastOK                          atomic.Int64 // unix ns
@@ -334,4 +336,5 @@ func (d *delivery) giveUp(reason string, err error) {
 func (d *delivery) refuse(r *request, reason string, err error) {
 	d.dropped = true
 	d.drop(d.signal, reason, r.records, err)
+	d.dead.keep(d.out, r, reason, err)
 }
