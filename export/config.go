@@ -40,7 +40,7 @@ func (b Batch) Check() error {
 	return errors.Join(append(errs, span("batch.timeout", b.Timeout, 10*time.Millisecond, 10*time.Minute))...)
 }
 
-// Exporter is the configuration of one destination: *OTLP, *OTLPHTTP, *File or *Debug.
+// Exporter is the configuration of one destination: *OTLP, *OTLPHTTP, *Loki, *File or *Debug.
 type Exporter interface {
 	Takes(signal string) bool // whether it can be given records of this signal
 	check(path string) []error
@@ -50,7 +50,7 @@ type Exporter interface {
 type Exporters map[string]Exporter
 
 // Kinds lists the types of exporters.
-func (Exporters) Kinds() []string { return []string{"otlp", "otlphttp", "file", "debug"} }
+func (Exporters) Kinds() []string { return []string{"otlp", "otlphttp", "loki", "file", "debug"} }
 
 // NewValue gives the configuration that an exporter of this name begins with, for decoding into.
 func (e Exporters) NewValue(name string) (any, error) {
@@ -64,6 +64,8 @@ func (e Exporters) NewValue(name string) (any, error) {
 		return &OTLP{TLS: TLS{MinVersion: "1.2"}, Compression: "gzip", Timeout: 10 * time.Second, RetryOnFailure: retry}, nil
 	case "otlphttp":
 		return &OTLPHTTP{TLS: TLS{MinVersion: "1.2"}, Compression: "gzip", PromoteResource: "auto", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
+	case "loki":
+		return &Loki{Labels: slices.Clone(lokiLabels), TLS: TLS{MinVersion: "1.2"}, Compression: "gzip", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
 	case "file":
 		return &File{Rotation: Rotation{MaxMegabytes: 100, MaxBackups: 10}}, nil
 	case "debug":
@@ -315,4 +317,18 @@ func splitHostPort(s string) (host string, err error) {
 func validPort(port string) bool {
 	n, err := strconv.Atoi(port)
 	return err == nil && n >= 1 && n <= 65535
+}
+
+// checkURL checks the URL of a destination that speaks HTTP.
+func checkURL(path, text, example string) []error {
+	u, err := url.Parse(text)
+	switch {
+	case strings.Contains(text, "@"): // checked first: the faults below show the URL
+		return []error{fmt.Errorf("%s: holds a user name or password; give user and password", path)}
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return []error{fmt.Errorf("%s: %q is not an http or https URL; write e.g. %s", path, text, example)}
+	case u.Port() != "" && !validPort(u.Port()):
+		return []error{fmt.Errorf("%s: port %s is out of range; give 1 to 65535", path, u.Port())}
+	}
+	return nil
 }

@@ -85,6 +85,10 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir,
 		case *OTLPHTTP:
 			o.retry, o.timeout = c.RetryOnFailure, c.Timeout
 			o.dest, err = newOTLPHTTP(c, about)
+		case *Loki:
+			o.retry, o.timeout = c.RetryOnFailure, c.Timeout
+			o.batch.SendBatchMaxBytes = min(o.batch.SendBatchMaxBytes, maxLokiBytes)
+			o.dest, err = newLoki(c, about)
 		case *File:
 			o.retry, o.timeout = Retry{InitialInterval: time.Second, MaxInterval: 30 * time.Second}, 30*time.Second
 			o.dest = newFile(c)

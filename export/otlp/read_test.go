@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
@@ -133,6 +134,26 @@ func TestReadGroup(t *testing.T) {
 	}
 	if _, ok := res.Attributes.Get("host"); ok {
 		t.Error("there is an attribute host")
+	}
+}
+
+// A value as text is a string as it is, or JSON that says the same.
+func TestAnyText(t *testing.T) {
+	for want, v := range map[string]Value{
+		`a "text"`: String(`a "text"`), "true": Bool(true), "-7": Int(-7), "0.5": Double(0.5), `"AP8="`: Bytes([]byte{0, 255}), "null": {},
+		`["x",[1,null],{}]`:           Array(String("x"), Array(Int(1), Value{}), Map()),
+		`{"k":"v","l":[],"m":{"":0}}`: Map(Attr("k", "v"), KeyValue{"l", Array()}, KeyValue{"m", Map(KeyValue{"", Int(0)})}),
+	} {
+		if got := string(Any(AppendValue(nil, v)).AppendText(nil)); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	deep := Int(1)
+	for range 300 {
+		deep = Array(deep)
+	}
+	if got := string(Any(AppendValue(nil, deep)).AppendText(nil)); !strings.HasPrefix(got, "[[[") || !strings.Contains(got, "[null]") {
+		t.Errorf("nested 300 deep it is %s", got)
 	}
 }
 
