@@ -119,6 +119,8 @@ const (
 	// more than returnOver: the runtime keeps what a start or a burst took for minutes.
 	returnEvery = 30 * time.Second
 	returnOver  = 4 << 20
+	// pressedEvery is the same over the hard limit: a full collection now rather than the kernel's end.
+	pressedEvery = 5 * time.Second
 )
 
 // run watches the process until ctx ends.
@@ -131,7 +133,12 @@ func (m *memory) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			m.check(processMemory())
+			used, unneeded := processMemory()
+			m.check(used, unneeded)
+			if m.hard > 0 && used > m.hard && now.Sub(returned) >= pressedEvery {
+				returned = now
+				debug.FreeOSMemory()
+			}
 			if now.Sub(trimmed) >= trimEvery {
 				trimmed = now
 				m.logs.Trim()
@@ -139,7 +146,7 @@ func (m *memory) run(ctx context.Context) {
 			}
 			if now.Sub(returned) >= returnEvery {
 				returned = now
-				if unneeded() > returnOver {
+				if unneeded > returnOver {
 					debug.FreeOSMemory()
 				}
 			}
@@ -147,17 +154,19 @@ func (m *memory) run(ctx context.Context) {
 	}
 }
 
-// check narrows the pools while the process is over its marks: over the soft one a trickle is
-// let through, so that an agent whose memory has grown for other reasons does not stop for
-// good; over the hard one nothing is.
-func (m *memory) check(used int64) {
+// check narrows the pools while the process needs more than its marks: over the soft one a trickle
+// is let through, so that an agent whose memory has grown for other reasons does not stop for
+// good; over the hard one nothing is. Garbage does not count: the runtime keeps that within the hard
+// limit, and would keep it for long after a burst.
+func (m *memory) check(used, unneeded int64) {
 	m.used.Store(used)
+	needed := used - unneeded
 	state := stateFree
 	switch {
 	case m.hard == 0:
-	case used > m.hard:
+	case needed > m.hard:
 		state = stateHard
-	case used > m.soft:
+	case needed > m.soft:
 		state = stateSoft
 	}
 	if m.state.Swap(state) == state {
@@ -165,32 +174,31 @@ func (m *memory) check(used int64) {
 	}
 	switch state {
 	case stateFree:
-		m.log.Info("memory is below its soft limit again", "used", used, "soft", m.soft)
+		m.log.Info("memory is below its soft limit again", "needed", needed, "used", used, "soft", m.soft)
 		m.logs.SetLimit(m.logLimit)
 		m.metrics.SetLimit(m.metricLimit)
 	case stateSoft:
-		m.log.Warn("memory is over its soft limit; reading is slowed down", "used", used, "soft", m.soft, "hard", m.hard)
+		m.log.Warn("memory is over its soft limit; reading is slowed down", "needed", needed, "used", used, "soft", m.soft, "hard", m.hard)
 		m.logs.SetLimit(2 * otlp.SlabSize)
 		m.metrics.SetLimit(2 * metricSlab)
 	case stateHard:
-		m.log.Warn("memory is over its hard limit; nothing is read", "used", used, "hard", m.hard)
+		m.log.Warn("memory is over its hard limit; nothing is read", "needed", needed, "used", used, "hard", m.hard)
 		m.logs.SetLimit(0)
 		m.metrics.SetLimit(0)
 	}
 }
 
-// unneeded is what the heap holds beyond what was live after the last collection.
-func unneeded() int64 {
-	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/gc/heap/live:bytes"}}
+// processMemory is what the Go runtime holds, all it mapped less what it gave back, and how much of
+// that is free or was garbage at the last collection.
+func processMemory() (used, unneeded int64) {
+	s := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"},
+	}
 	metrics.Read(s)
-	return int64(s[0].Value.Uint64()) - int64(s[1].Value.Uint64()) - int64(s[2].Value.Uint64()) - int64(s[3].Value.Uint64())
-}
-
-// processMemory is what the Go runtime holds: all it mapped less what it gave back.
-func processMemory() int64 {
-	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
-	metrics.Read(s)
-	return int64(s[0].Value.Uint64() - s[1].Value.Uint64())
+	total, released, free := int64(s[0].Value.Uint64()), int64(s[1].Value.Uint64()), int64(s[2].Value.Uint64())
+	objects, live := int64(s[3].Value.Uint64()), int64(s[4].Value.Uint64())
+	return total - released, free + max(objects-live, 0)
 }
 
 // cgroupMemoryLimit is the least limit of the process's cgroup and those above it, or 0 when

@@ -101,40 +101,77 @@ type join struct {
 	touched int64  // Tailer.clock when the last piece came
 }
 
-// maxJoined bounds the bytes of all records that wait for their ends, together.
+// maxJoined bounds the bytes of all records that wait for their ends, together. Where there is less
+// memory for records, it is as much as that.
 const maxJoined = 16 << 20
 
+// spares are buffers of joins that are used again. Joins do not keep their own: on a node of
+// hundreds of containers, each of which once had a long record, that would be the agent's memory.
+type spares struct {
+	mu   sync.Mutex
+	list [][]byte
+}
+
+const (
+	maxSpares     = 16
+	maxSpareBytes = 64 << 10
+)
+
+func (s *spares) get() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.list) - 1
+	if n < 0 {
+		return nil
+	}
+	buf := s.list[n]
+	s.list = s.list[:n]
+	return buf
+}
+
+func (s *spares) put(buf []byte) {
+	if cap(buf) == 0 || cap(buf) > maxSpareBytes {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.list) < maxSpares {
+		s.list = append(s.list, buf[:0])
+	}
+}
+
 func (j *join) begin(from pos, time uint64) {
-	*j = join{buf: j.buf[:0], active: true, time: time, from: from}
+	*j = join{active: true, time: time, from: from}
 }
 
-// fits says whether n bytes more are within limit, and all joins within maxJoined.
+// fits says whether n bytes more are within limit, and all joins within their bound.
 func (j *join) fits(t *Tailer, n, limit int) bool {
-	return len(j.buf)+n <= limit && t.joined.Load()+int64(n) <= maxJoined
+	return len(j.buf)+n <= limit && t.joined.Load()+int64(n) <= t.maxJoined
 }
 
-// add appends a piece and keeps the whole within limit, and all joins within maxJoined.
+// add appends a piece and keeps the whole within limit, and all joins within their bound.
 func (j *join) add(t *Tailer, piece []byte, limit int, now int64) {
 	j.touched = now
 	room := limit - len(j.buf)
 	if len(piece) > room {
 		piece, j.cut = piece[:max(room, 0)], true
 	}
-	if t.joined.Add(int64(len(piece))) > maxJoined {
+	if t.joined.Add(int64(len(piece))) > t.maxJoined {
 		t.joined.Add(-int64(len(piece)))
 		j.cut = true
 		return
 	}
+	if j.buf == nil {
+		j.buf = t.spares.get()
+	}
 	j.buf = append(j.buf, piece...)
 }
 
-// end forgets the record and does not keep a large buffer for the next.
+// end forgets the record.
 func (j *join) end(t *Tailer) {
 	t.joined.Add(-int64(len(j.buf)))
-	if cap(j.buf) > 64<<10 {
-		j.buf = nil
-	}
-	*j = join{buf: j.buf[:0]}
+	t.spares.put(j.buf)
+	*j = join{}
 }
 
 // span says for each stream up to where a chunk and all before it contain its records.

@@ -332,7 +332,7 @@ func TestShortReadsDoNotWeakenTheMark(t *testing.T) {
 // TestRecordOfLinesEnds: no line begins a record, and the log is never quiet.
 func TestRecordOfLinesEnds(t *testing.T) {
 	j := join{active: true}
-	w := &worker{t: &Tailer{cfg: Defaults(), rules: newRules()}, now: int64(groupAge)}
+	w := &worker{t: &Tailer{cfg: Defaults(), rules: newRules(), maxJoined: maxJoined}, now: int64(groupAge)}
 	g, err := newGrouping("start", "^NEVER")
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,9 @@ type Tailer struct {
 	ready     queue
 	stats     stats
 	scan      *scanner
-	joined    atomic.Int64  // bytes of records that wait for their ends
+	joined    atomic.Int64 // bytes of records that wait for their ends
+	maxJoined int64        // bound of joined
+	spares    spares
 	inflated  atomic.Int64  // bytes of compressed logs that lie written out
 	unsaid    chan struct{} // a frontier moved since the last save
 	closing   chan struct{} // closed by Close
@@ -97,7 +99,8 @@ func New(o Options) (*Tailer, error) {
 		return nil, errors.New("tail: bug: no pool or no output")
 	}
 	t := &Tailer{
-		cfg: o.Config, rules: newRules(), lookup: o.Lookup, unsaid: make(chan struct{}, 1), closing: make(chan struct{}), resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
+		maxJoined: min(maxJoined, max(o.Pool.Limit(), 2*int64(o.MaxLineBytes))),
+		cfg:       o.Config, rules: newRules(), lookup: o.Lookup, unsaid: make(chan struct{}, 1), closing: make(chan struct{}), resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
 		stateDir: o.StateDir, workers: max(o.Workers, 1), chains: map[string]*chain{}, began: time.Now(), saved: time.Now(), partialAge: partialAge,
 	}
 	t.ready.init()

@@ -24,6 +24,7 @@ var loads = map[string]load{
 	// Two files grow by 3 MB/s each, so that each of the kubelet's looks rotates both: the first
 	// ones are deleted, unread, before a minute of outage is over.
 	"outage": {containers: 2, linesPerSecond: 20000},
+	"limit":  {containers: 500}, // as fast as it can
 }
 
 // followed is an agent that follows a node at a constant pace.

@@ -36,7 +36,7 @@ type bench struct {
 }
 
 // scenarios are what -scenario names, in the order of all.
-var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "scrape", "micro"}
+var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "scrape", "micro"}
 
 // options are the flags that only some scenarios read.
 type options struct {
@@ -167,6 +167,13 @@ func run(ctx context.Context, b *bench, opt options) error {
 			return fmt.Errorf("outage: %w", err)
 		}
 		res.Outage = append(res.Outage, o)
+	}
+	if wants("limit") {
+		l, err := b.limit(ctx, opt.variants[0])
+		if err != nil {
+			return fmt.Errorf("limit: %w", err)
+		}
+		res.Limit = append(res.Limit, l)
 	}
 	if wants("scrape") {
 		if res.Scrape, err = b.scrape(ctx, opt.variants[0], opt.rounds, opt.scrapes); err != nil {

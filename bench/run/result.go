@@ -24,6 +24,7 @@ type result struct {
 	Rounds   []drainRound   `json:"drain_rounds,omitempty"`
 	Follow   []followed     `json:"follow,omitempty"`
 	Outage   []outageResult `json:"outage,omitempty"`
+	Limit    []limitResult  `json:"limit,omitempty"`
 	Scrape   *scrapeResult  `json:"scrape,omitempty"`
 	Micro    []microResult  `json:"micro,omitempty"`
 	HostOn   bool           `json:"host_scraper"`
@@ -128,6 +129,15 @@ func (r *result) print(out io.Writer) {
 		}
 		t.Flush()
 	}
+	if len(r.Limit) > 0 {
+		fmt.Fprintf(out, "\nlimit\n")
+		fmt.Fprintln(t, "variant\tcontainers\tlimit MiB\tfor s\tpeak of the cgroup MiB\tpeak RSS MiB\tOOM kills\trefused\tlines\tlost\trepeated\tout of order\t")
+		for _, l := range r.Limit {
+			fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%.1f\t%.1f\t%d\t%d\t%d\t%d\t%d\t%d\t\n", l.Variant, l.Containers, l.LimitMiB, l.Seconds,
+				mib(l.PeakMemory), mib(l.PeakRSS), l.OOMKills, l.Refused, l.Lines, l.Lost, l.Repeated, l.OutOfOrder)
+		}
+		t.Flush()
+	}
 	if r.Scrape != nil {
 		fmt.Fprintf(out, "\nscrape; node_exporter %s; %d scrapes a round, median of %d rounds\n", r.Scrape.NodeExporter, r.Scrape.ScrapesARound, len(r.Scrape.Figures[0].Rounds))
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -168,6 +178,11 @@ func (r *result) lossless() bool {
 	}
 	for _, o := range r.Outage {
 		if o.Lost != 0 {
+			return false
+		}
+	}
+	for _, l := range r.Limit {
+		if l.Lost != 0 || l.OOMKills != 0 {
 			return false
 		}
 	}
