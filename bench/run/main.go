@@ -27,6 +27,7 @@ type bench struct {
 	sinkBinary  string
 	genBinary   string
 	packBinary  string
+	sendBinary  string
 
 	agentCPU, sinkCPU int // -1 = any
 	containers, rate  int // 0 = the scenario's own
@@ -36,7 +37,7 @@ type bench struct {
 }
 
 // scenarios are what -scenario names, in the order of all.
-var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "scrape", "micro"}
+var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "scrape", "micro"}
 
 // options are the flags that only some scenarios read.
 type options struct {
@@ -130,12 +131,13 @@ func run(ctx context.Context, b *bench, opt options) error {
 		if _, err := os.Stat(b.agentBinary); err != nil {
 			return fmt.Errorf("%w: run make build first", err)
 		}
-		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink", "./cmd/pack")
+		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink", "./cmd/pack", "./cmd/send")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
-			return fmt.Errorf("build gen, sink and pack (in the bench directory?): %w", err)
+			return fmt.Errorf("build gen, sink, pack and send (in the bench directory?): %w", err)
 		}
 		b.genBinary, b.sinkBinary, b.packBinary = filepath.Join(b.dir, "gen"), filepath.Join(b.dir, "sink"), filepath.Join(b.dir, "pack")
+		b.sendBinary = filepath.Join(b.dir, "send")
 	}
 
 	res := result{
@@ -174,6 +176,11 @@ func run(ctx context.Context, b *bench, opt options) error {
 			return fmt.Errorf("limit: %w", err)
 		}
 		res.Limit = append(res.Limit, l)
+	}
+	if wants("send") {
+		if res.Send, err = b.send(ctx, opt.variants, opt.rounds); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
 	}
 	if wants("scrape") {
 		if res.Scrape, err = b.scrape(ctx, opt.variants[0], opt.rounds, opt.scrapes); err != nil {

@@ -25,6 +25,7 @@ type result struct {
 	Follow   []followed     `json:"follow,omitempty"`
 	Outage   []outageResult `json:"outage,omitempty"`
 	Limit    []limitResult  `json:"limit,omitempty"`
+	Send     []sendResult   `json:"send,omitempty"`
 	Scrape   *scrapeResult  `json:"scrape,omitempty"`
 	Micro    []microResult  `json:"micro,omitempty"`
 	HostOn   bool           `json:"host_scraper"`
@@ -135,6 +136,14 @@ func (r *result) print(out io.Writer) {
 		for _, l := range r.Limit {
 			fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%.1f\t%.1f\t%d\t%d\t%d\t%d\t%d\t%d\t\n", l.Variant, l.Containers, l.LimitMiB, l.Seconds,
 				mib(l.PeakMemory), mib(l.PeakRSS), l.OOMKills, l.Refused, l.Lines, l.Lost, l.Repeated, l.OutOfOrder)
+		}
+		t.Flush()
+	}
+	if len(r.Send) > 0 {
+		fmt.Fprintf(out, "\nencode, batch and send; median of %d rounds\n", len(r.Send[0].Rounds))
+		fmt.Fprintln(t, "variant\tMB/CPU s\tleast\tmost\tMB/s\t")
+		for _, s := range r.Send {
+			fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t\n", s.Variant, s.MBPerCPUSecond, slices.Min(s.Rounds), slices.Max(s.Rounds), s.MBPerSecond)
 		}
 		t.Flush()
 	}
