@@ -74,7 +74,7 @@ type transport struct {
 func newHTTPClient(o httpOptions, a about) (*httpClient, error) {
 	c := &httpClient{agent: "stint/" + a.version, proxy: Proxy(o.proxy), socket: o.socket, maxAnswer: o.maxAnswer, age: maxConnAge}
 	var err error
-	if c.login, err = newLogin(o.credentials, a.log, proxySecrets(o.proxy)...); err != nil {
+	if c.login, err = newLogin(o.credentials, a, proxySecrets(o.proxy)...); err != nil {
 		return nil, err
 	}
 	if c.tls, err = newTLSSource(o.tls, a); err != nil {

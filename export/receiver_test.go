@@ -325,7 +325,7 @@ func setTimeout(e Exporter, d time.Duration) {
 
 // me is what a destination made alone knows of itself.
 func me() about {
-	return about{version: "1.2.3", log: silent, tlsFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "failures"})}
+	return about{version: "1.2.3", exporter: "x", log: silent, tlsFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "failures"})}
 }
 
 // newDestination makes the destination alone.

@@ -409,7 +409,7 @@ func TestProxy(t *testing.T) {
 }
 
 func TestCleaned(t *testing.T) {
-	l, err := newLogin(Credentials{Headers: map[string]Secret{"a": "Basic dXNlcjpwYXNz", "b": "1", "c": ""}, User: "u", Password: "pass-the-word"}, silent, "pass-the")
+	l, err := newLogin(Credentials{Headers: map[string]Secret{"a": "Basic dXNlcjpwYXNz", "b": "1", "c": ""}, User: "u", Password: "pass-the-word"}, me(), "pass-the")
 	if err != nil {
 		t.Fatal(err)
 	}
