@@ -37,6 +37,7 @@ type otlpGRPC struct {
 	conn  *grpc.ClientConn
 	opts  []grpc.CallOption
 	login *login
+	tls   *tlsSource
 }
 
 const roundRobin = `{"loadBalancingConfig":[{"round_robin":{}}]}`
@@ -92,7 +93,7 @@ func newOTLPGRPC(c *OTLP, a about) (*otlpGRPC, error) {
 	if err != nil {
 		return nil, fmt.Errorf("endpoint: %w", err)
 	}
-	g := &otlpGRPC{conn: conn, login: login}
+	g := &otlpGRPC{conn: conn, login: login, tls: source}
 	g.opts = []grpc.CallOption{grpc.ForceCodecV2(codec{})}
 	if c.Compression != "none" && c.Compression != "" {
 		g.opts = append(g.opts, grpc.UseCompressor(c.Compression))

@@ -331,13 +331,18 @@ func me() about {
 // newDestination makes the destination alone.
 func newDestination(t testing.TB, e Exporter) destination {
 	t.Helper()
+	return newDestinationAs(t, e, me())
+}
+
+func newDestinationAs(t testing.TB, e Exporter, self about) destination {
+	t.Helper()
 	var d destination
 	var err error
 	switch e := e.(type) {
 	case *OTLP:
-		d, err = newOTLPGRPC(e, me())
+		d, err = newOTLPGRPC(e, self)
 	case *OTLPHTTP:
-		d, err = newOTLPHTTP(e, me())
+		d, err = newOTLPHTTP(e, self)
 	}
 	if err != nil {
 		t.Fatal(err)

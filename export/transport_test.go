@@ -134,21 +134,38 @@ func (s *serials) last() int64 {
 // tlsTransports start a server with this configuration; hangUp closes its connections.
 var tlsTransports = map[string]func(testing.TB, *tls.Config) (addr string, hangUp func()){
 	"grpc": func(t testing.TB, c *tls.Config) (string, func()) {
+		r, hangUp := newTLSServer(t, "grpc", c)
+		return r.addr, hangUp
+	},
+	"http": func(t testing.TB, c *tls.Config) (string, func()) {
+		r, hangUp := newTLSServer(t, "http", c)
+		return r.addr, hangUp
+	},
+}
+
+func newTLSReceiver(t testing.TB, transport string, c *tls.Config) *receiver {
+	r, _ := newTLSServer(t, transport, c)
+	return r
+}
+
+func newTLSServer(t testing.TB, transport string, c *tls.Config) (r *receiver, hangUp func()) {
+	if transport == "grpc" {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		k := &keeper{Listener: l}
-		return newGRPCOn(t, k, nil, grpc.Creds(credentials.NewTLS(c))).addr, k.hangUp
-	},
-	"http": func(t testing.TB, c *tls.Config) (string, func()) {
-		s := httptest.NewUnstartedServer(&receiver{t: t})
-		s.Config.ErrorLog = slog.NewLogLogger(silent.Handler(), slog.LevelInfo)
-		s.TLS = c
-		s.StartTLS()
-		t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
-		return s.Listener.Addr().String(), s.CloseClientConnections
-	},
+		return newGRPCOn(t, k, nil, grpc.Creds(credentials.NewTLS(c))), k.hangUp
+	}
+	r = &receiver{t: t}
+	s := httptest.NewUnstartedServer(r)
+	s.Config.ErrorLog = slog.NewLogLogger(silent.Handler(), slog.LevelInfo)
+	s.TLS = c
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	r.addr = s.Listener.Addr().String()
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return r, s.CloseClientConnections
 }
 
 // keeper remembers connections, to close them.
