@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -405,24 +404,6 @@ func (l *locked) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(b)
-}
-
-// A name inside the cluster is never asked for through a proxy.
-func TestProxy(t *testing.T) {
-	// http.ProxyFromEnvironment reads the environment once a process; whatever it says, these
-	// must not go through it.
-	for _, raw := range []string{
-		"https://stint-cluster:4317", "http://stint-cluster", "https://gw.monitoring.svc:4317",
-		"https://gw.monitoring.svc.cluster.local:4317", "http://127.0.0.1:4318", "http://[::1]:4318",
-	} {
-		u, err := url.Parse(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if p, err := Proxy("")(u); p != nil || err != nil {
-			t.Errorf("Proxy()(%s) = %v, %v", raw, p, err)
-		}
-	}
 }
 
 func TestCleaned(t *testing.T) {
