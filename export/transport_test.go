@@ -570,7 +570,77 @@ func TestHTTPSlowAnswer(t *testing.T) {
 	same(t, <-done, Verdict{})
 }
 
-// sockets are made in a directory with a short name: a path of one has at most 107 bytes.
+// A connection of HTTP/2 that is dead without a word is found out and replaced long before the time
+// limit of a request.
+func TestHTTPDeadConnection(t *testing.T) {
+	ca := newAuthority(t)
+	r := newTLSReceiver(t, "http", &tls.Config{Certificates: []tls.Certificate{ca.issue("server", time.Now().Add(time.Hour), "127.0.0.1")}})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dead atomic.Int64 // connections that are
+	relayed := make(chan struct{})
+	go func() { // a path on which the first connection falls silent
+		defer close(relayed)
+		var conns sync.WaitGroup
+		defer conns.Wait()
+		for n := int64(1); ; n++ {
+			front, err := l.Accept()
+			if err != nil {
+				return
+			}
+			back, err := net.Dial("tcp", r.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			relay := func(to, from net.Conn) {
+				defer to.Close()
+				buf := make([]byte, 64<<10)
+				for {
+					m, err := from.Read(buf)
+					if err != nil {
+						return
+					}
+					if n > dead.Load() {
+						to.Write(buf[:m])
+					}
+				}
+			}
+			conns.Go(func() { relay(back, front) })
+			conns.Go(func() { relay(front, back) })
+		}
+	}()
+	d := newDestination(t, tlsExporter("http", l.Addr().String(), TLS{CAFile: ca.path("ca.pem")})).(*otlpHTTP)
+	t.Cleanup(func() { d.close(); l.Close(); <-relayed })
+	d.silence = 90 * time.Millisecond
+	s := newSource(t)
+	same(t, sendOne(t, d, s, 5*time.Second), Verdict{})
+	dead.Store(1)
+	begin := time.Now()
+	if v := sendOne(t, d, s, time.Minute); v.Kind != Again || !v.Unsure {
+		t.Errorf("over a dead connection: %+v", v)
+	}
+	same(t, sendOne(t, d, s, 5*time.Second), Verdict{})
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// A header Host is the host that is asked for, as with curl -H.
+func TestHTTPHost(t *testing.T) {
+	var host atomic.Value
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { host.Store(r.Host) }))
+	defer s.Close()
+	d := newDestination(t, &OTLPHTTP{Endpoint: s.URL, Credentials: Credentials{Headers: map[string]Secret{"host": "tenant.example"}}})
+	same(t, sendOne(t, d, newSource(t), 5*time.Second), Verdict{})
+	if host.Load() != "tenant.example" {
+		t.Errorf("the server was asked for %v", host.Load())
+	}
+}
+
+// newSocket listens on one in a directory with a short name: a path of one has at most 107 bytes.
 func newSocket(t testing.TB) (net.Listener, string) {
 	dir, err := os.MkdirTemp("", "s")
 	if err != nil {
