@@ -131,7 +131,10 @@ func TestNameChanges(t *testing.T) {
 				e.Flush()
 			}
 			input()
-			until(t, "the old address has it", func() bool { return len(old.records()) == 100 })
+			until(t, "the old address has it, and said so", func() bool { d, _, _ := s.settled(); return d == 10 })
+			if n := len(old.records()); n != 100 {
+				t.Errorf("%d records at the old address, want 100", n)
+			}
 
 			first.Close()
 			k.hangUp()
@@ -139,7 +142,10 @@ func TestNameChanges(t *testing.T) {
 			until(t, "it is down", func() bool { return e.Status()[0].Down != "" })
 			moved := newReceiverOn(t, transport, second)
 			names.set("gateway.example", "127.0.0.2")
-			until(t, "the new address has the rest", func() bool { return len(moved.records()) == 100 })
+			until(t, "all is delivered", func() bool { d, _, _ := s.settled(); return d == 20 })
+			if n := len(moved.records()); n != 100 {
+				t.Errorf("%d records at the new address, want 100", n)
+			}
 			e.CloseInput()
 			<-done
 			s.want(20, 0, 0)
