@@ -64,8 +64,13 @@ type running struct {
 
 func startAgent(t *testing.T, cfg *Config) *running {
 	t.Helper()
+	return startAgentAt(t, cfg, slog.LevelInfo)
+}
+
+func startAgentAt(t *testing.T, cfg *Config, level slog.Level) *running {
+	t.Helper()
 	r := &running{t: t, log: &lockedBuffer{}}
-	a, err := New(cfg, "v0", slog.New(slog.NewTextHandler(r.log, nil)))
+	a, err := New(cfg, "v0", slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: level})))
 	if err != nil {
 		t.Fatal(err)
 	}

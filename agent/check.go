@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"maps"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -77,7 +76,7 @@ func CheckMachine(ctx context.Context, cfg *Config) []Finding {
 			if err != nil {
 				return nil // Check has said so
 			}
-			level, text := dial(ctx, u)
+			level, text := dial(ctx, "none", u)
 			return one("scrape.kubelet.endpoint", finding{level, text})
 		}})
 	}
@@ -242,10 +241,15 @@ func lookExporter(ctx context.Context, path, name string, cfg *Config) []Finding
 		target, plain := e.Target()
 		all = append(all, Finding{Path: path + ".endpoint"})
 		last := &all[len(all)-1]
-		last.Level, last.Text = dial(ctx, &url.URL{Scheme: "https", Host: target}) // gRPC asks HTTPS_PROXY for plain text, too
+		if socket, ok := export.Socket(target); ok {
+			last.Level, last.Text = dialSocket(ctx, socket)
+		} else {
+			last.Level, last.Text = dial(ctx, e.ProxyURL, &url.URL{Scheme: "https", Host: target}) // gRPC goes through HTTPS_PROXY in plain text, too
+		}
 		if !plain {
 			all = append(all, lookTLS(path+".tls", e.TLS)...)
 		}
+		all = append(all, lookCredentials(path, e.Credentials)...)
 	case *export.OTLPHTTP:
 		for _, u := range []struct{ key, url string }{
 			{"endpoint", e.Endpoint}, {"logs_endpoint", e.LogsEndpoint}, {"metrics_endpoint", e.MetricsEndpoint},
@@ -257,16 +261,45 @@ func lookExporter(ctx context.Context, path, name string, cfg *Config) []Finding
 			if err != nil {
 				continue // Check has said so
 			}
-			level, text := dial(ctx, to)
+			if socket, ok := export.Socket(u.url); ok {
+				level, text := dialSocket(ctx, socket)
+				all = append(all, Finding{level, path + "." + u.key, text})
+				continue
+			}
+			level, text := dial(ctx, e.ProxyURL, to)
 			all = append(all, Finding{level, path + "." + u.key, text})
 		}
 		all = append(all, lookTLS(path+".tls", e.TLS)...)
+		all = append(all, lookCredentials(path, e.Credentials)...)
 	}
 	return all
 }
 
+// lookCredentials reads the files that credentials are in.
+func lookCredentials(path string, c export.Credentials) []Finding {
+	var all []Finding
+	files := c.Files()
+	for _, key := range slices.Sorted(maps.Keys(files)) {
+		f := Finding{OK, path + "." + key, files[key] + " can be read"}
+		if _, err := export.ReadCredential(files[key]); err != nil {
+			f.Level, f.Text = Fail, err.Error()
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+func dialSocket(ctx context.Context, path string) (Level, string) {
+	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "unix", path)
+	if err != nil {
+		return Fail, path + ": " + inner(err).Error()
+	}
+	defer conn.Close()
+	return OK, path + " accepts connections"
+}
+
 // dial opens a TCP connection to where requests for u go, which may be a proxy.
-func dial(ctx context.Context, u *url.URL) (Level, string) {
+func dial(ctx context.Context, proxyURL export.Secret, u *url.URL) (Level, string) {
 	addr, via := u.Host, ""
 	if u.Port() == "" {
 		port := "443"
@@ -275,9 +308,11 @@ func dial(ctx context.Context, u *url.URL) (Level, string) {
 		}
 		addr = net.JoinHostPort(u.Hostname(), port)
 	}
-	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err == nil && proxy != nil {
+	if proxy, err := export.Proxy(proxyURL)(u); err == nil && proxy != nil {
 		port := proxy.Port()
-		if port == "" {
+		if port == "" && proxy.Scheme == "https" {
+			port = "443"
+		} else if port == "" {
 			port = "80"
 		}
 		via = " through the proxy " + net.JoinHostPort(proxy.Hostname(), port)

@@ -38,6 +38,16 @@ func TestCheckMachine(t *testing.T) {
 	closed := gone.Addr().String()
 	gone.Close()
 
+	socket, err := net.Listen("unix", filepath.Join(dir, "s.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
 	good := func() *Config {
 		cfg, report := loadText(t, "", nil, "exporters.otlp.endpoint="+open, "exporters.otlp.tls.insecure=true")
 		if len(report.Faults) > 0 {
@@ -71,6 +81,18 @@ func TestCheckMachine(t *testing.T) {
 			"fail exporters.otlp.tls.ca_file: " + syslog + " holds no certificate in PEM"},
 		"a key that is not there": {func(c *Config) { c.Exporters["otlp"].(*export.OTLP).TLS = export.TLS{CertFile: "/no", KeyFile: "/no"} },
 			"fail exporters.otlp.tls.cert_file: open /no: no such file or directory"},
+		"a socket that is not there": {func(c *Config) { c.Exporters["otlp"].(*export.OTLP).Endpoint = "unix://" + dir + "/x.sock" },
+			"fail exporters.otlp.endpoint: " + dir + "/x.sock: connect: no such file or directory"},
+		"a socket": {func(c *Config) { c.Exporters["otlp"] = &export.OTLPHTTP{Endpoint: "unix://" + socket.Addr().String()} },
+			"ok   exporters.otlp.endpoint: " + socket.Addr().String() + " accepts connections"},
+		"an empty token": {func(c *Config) { c.Exporters["otlp"].(*export.OTLP).BearerTokenFile = empty }, "fail exporters.otlp.bearer_token_file: " + empty + " is empty"},
+		"no such header": {func(c *Config) {
+			c.Exporters["otlp"].(*export.OTLP).HeadersFile = map[string]string{"x.y": "/no", "z": syslog}
+		}, "fail exporters.otlp.headers_file.\"x.y\": stat /no: no such file or directory"},
+		"through a proxy": {func(c *Config) {
+			o := c.Exporters["otlp"].(*export.OTLP)
+			o.Endpoint, o.ProxyURL = "x.invalid:4317", export.Secret("http://u:hunter2@"+closed)
+		}, "fail exporters.otlp.endpoint: x.invalid:4317 through the proxy " + closed + ": connect: connection refused"},
 		"URLs": {func(c *Config) {
 			c.Exporters["otlp"] = &export.OTLPHTTP{Endpoint: "http://" + open + "/x", LogsEndpoint: "http://" + closed}
 		}, "fail exporters.otlp.logs_endpoint: " + closed + ": connect: connection refused"},

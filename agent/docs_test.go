@@ -166,7 +166,7 @@ const docsTail = `
 Any other ` + "`$`" + ` stays as it is, but ` + "`${`" + ` with anything else behind it is a fault. In a flow section ` + "`{a: …}`" + ` a value with
 ` + "`${…}`" + ` needs quotes, for YAML's sake: ` + "`{send_batch_size: \"${env:N}\"}`" + `.
 
-Values of ` + "`headers`" + ` are secrets: no output, log or fault shows them. ` + "`***`" + `, which ` + "`stint-agent config`" + ` prints in their
+Secret text, the values of ` + "`headers`" + ` among it, is shown by no output, log or fault. ` + "`***`" + `, which ` + "`stint-agent config`" + ` prints in their
 place, is refused as a value.
 
 ## ` + "`--set path.to.key=value`" + `

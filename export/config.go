@@ -85,7 +85,7 @@ func (e Exporters) Check() error {
 
 // OTLP is a destination that speaks OTLP over gRPC.
 type OTLP struct {
-	Endpoint    string `yaml:"endpoint" doc:"host:port; http:// or https:// in front decides over tls.insecure"`
+	Endpoint    string `yaml:"endpoint" doc:"host:port; http:// or https:// in front decides over tls.insecure; or a Unix socket, unix:///run/x.sock, in plain text"`
 	Compression string `yaml:"compression" enum:"none,gzip,zstd" doc:"how requests are compressed; zstd takes about 0.6 of gzip's CPU time"`
 	TLS         TLS    `yaml:"tls" doc:"transport security; on unless insecure"`
 	Credentials
@@ -97,8 +97,12 @@ type OTLP struct {
 // Takes: every signal.
 func (o *OTLP) Takes(string) bool { return true }
 
-// Target gives host:port without a scheme, and whether the connection is to be plain text.
+// Target gives host:port without a scheme, or the URL of a Unix socket, and whether the connection
+// is to be plain text.
 func (o *OTLP) Target() (hostport string, plain bool) {
+	if _, ok := Socket(o.Endpoint); ok {
+		return o.Endpoint, true
+	}
 	if rest, ok := strings.CutPrefix(o.Endpoint, "http://"); ok {
 		return strings.TrimSuffix(rest, "/"), true
 	}
@@ -111,7 +115,10 @@ func (o *OTLP) Target() (hostport string, plain bool) {
 func (o *OTLP) check(path string) []error {
 	var errs []error
 	target, plain := o.Target()
+	socket, local := Socket(target)
 	switch _, err := splitHostPort(target); {
+	case local:
+		errs = append(errs, checkSocket(path+".endpoint", socket)...)
 	case o.Endpoint == "":
 		errs = append(errs, fmt.Errorf("%s.endpoint: missing; give the receiver's host:port, e.g. stint-cluster:4317", path))
 	case strings.Contains(target, "@"):
@@ -139,7 +146,7 @@ func (o *OTLP) check(path string) []error {
 
 // OTLPHTTP is a destination that speaks OTLP over HTTP with protobuf bodies.
 type OTLPHTTP struct {
-	Endpoint        string `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended; one that ends in /api/v1/otlp is Prometheus, which takes metrics only"`
+	Endpoint        string `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended; one that ends in /api/v1/otlp is Prometheus, which takes metrics only; or a Unix socket, unix:///run/x.sock, in plain text"`
 	LogsEndpoint    string `yaml:"logs_endpoint" doc:"URL for logs, used as it is; without it and endpoint this exporter takes no logs"`
 	MetricsEndpoint string `yaml:"metrics_endpoint" doc:"URL for metrics, used as it is; without it and endpoint this exporter takes no metrics"`
 	Compression     string `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none, and gets gzip in place of zstd once it has said so"`
@@ -166,6 +173,9 @@ func (o *OTLPHTTP) URL(signal string) string {
 	if own != "" || o.Endpoint == "" || isPrometheus(o.Endpoint) && signal != "metrics" {
 		return own
 	}
+	if _, ok := Socket(o.Endpoint); ok {
+		return "http://localhost/v1/" + signal
+	}
 	return strings.TrimSuffix(o.Endpoint, "/") + "/v1/" + signal
 }
 
@@ -175,14 +185,20 @@ func (o *OTLPHTTP) check(path string) []error {
 		errs = append(errs, fmt.Errorf("%s.endpoint: missing; give the receiver's URL, e.g. http://collector:4318", path))
 	}
 	secure := false
+	socket, local := Socket(o.Endpoint)
+	if local {
+		errs = append(errs, checkSocket(path+".endpoint", socket)...)
+	}
 	for _, e := range []struct{ key, url string }{
 		{"endpoint", o.Endpoint}, {"logs_endpoint", o.LogsEndpoint}, {"metrics_endpoint", o.MetricsEndpoint},
 	} {
-		if e.url == "" {
+		if e.url == "" || local && e.key == "endpoint" {
 			continue
 		}
 		u, err := url.Parse(e.url)
 		switch {
+		case local:
+			errs = append(errs, fmt.Errorf("%s.%s: endpoint is a Unix socket, which everything goes to; use another exporter for this URL", path, e.key))
 		case strings.Contains(e.url, "@"): // checked first: the faults below show the URL
 			errs = append(errs, fmt.Errorf("%s.%s: holds a user name or password; put credentials into headers", path, e.key))
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
@@ -265,6 +281,22 @@ func (s Spool) Check() error {
 		errs = append(errs, fmt.Errorf("spool.max_age: %s is under a minute; give 1m or more", short(s.MaxAge)))
 	}
 	return errors.Join(errs...)
+}
+
+// Socket is the path of the Unix socket that an endpoint names.
+func Socket(endpoint string) (path string, ok bool) {
+	if path, ok = strings.CutPrefix(endpoint, "unix://"); !ok {
+		return "", false
+	}
+	return path, true
+}
+
+// checkSocket: the kernel's bound of a path is 108 bytes with a zero at the end (unix(7)).
+func checkSocket(path, socket string) []error {
+	if !strings.HasPrefix(socket, "/") || len(socket) > 107 {
+		return []error{fmt.Errorf("%s: %q is not the absolute path of a Unix socket, at most 107 bytes; write e.g. unix:///run/x.sock", path, socket)}
+	}
+	return nil
 }
 
 // span checks that a time lies between two bounds.

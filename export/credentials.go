@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"os"
@@ -144,8 +143,8 @@ const (
 // login gives the credentials as they are now.
 type login struct {
 	Credentials
+	about
 	more []Secret // to be hidden as well
-	log  *slog.Logger
 
 	mu   sync.Mutex // guards everything below
 	next time.Time  // files are not read before
@@ -163,10 +162,9 @@ type presented struct {
 
 type header struct{ name, value string }
 
-// newLogin reads the files once. log names the exporter; more is what answers must not show
-// either.
-func newLogin(c Credentials, log *slog.Logger, more ...Secret) (*login, error) {
-	l := &login{Credentials: c, more: more, log: log, good: map[string]Secret{}}
+// newLogin reads the files once. more is what answers must not show either.
+func newLogin(c Credentials, a about, more ...Secret) (*login, error) {
+	l := &login{Credentials: c, about: a, more: more, good: map[string]Secret{}}
 	if err := l.read(); err != nil {
 		return nil, err
 	}
@@ -184,7 +182,7 @@ func (l *login) get() *presented {
 			l.bad = false
 		} else if !l.bad {
 			l.bad = true
-			l.log.Error("a file with credentials can't be used; the last good ones are", "err", err)
+			l.log.Error("a file with credentials can't be used; the last good ones are", "exporter", l.exporter, "err", err)
 		}
 	}
 	return l.now

@@ -72,8 +72,8 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir,
 	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log, keep: keep, dir: dir}
 	m := newMetrics(reg, e)
 	for _, name := range slices.Sorted(maps.Keys(exporters)) {
-		o := &out{name: name, batch: batch, log: log, metrics: m}
-		about := about{version: version, log: log.With("exporter", name), tlsFailures: m.tlsFailures.WithLabelValues(name)}
+		o := &out{name: name, batch: batch, park: parkFor, log: log, metrics: m}
+		about := about{version: version, exporter: name, log: log, tlsFailures: m.tlsFailures.WithLabelValues(name)}
 		for s := range o.gates {
 			o.gates[s].probe = make(chan struct{}, 1)
 		}

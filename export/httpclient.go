@@ -35,6 +35,10 @@ const (
 	maxConnAge      = 5 * time.Minute
 	maxConnRequests = 1000
 
+	// maxSilence is when a connection of HTTP/2 is asked whether it is alive; it has a third of it to
+	// answer. One that is dead without a word would hold requests up to their time limit, again and again.
+	maxSilence = 30 * time.Second
+
 	dialTimeout = 5 * time.Second
 	keepAlive   = 30 * time.Second // of silence, until TCP asks whether the other side is there
 
@@ -54,7 +58,8 @@ type httpClient struct {
 	socket      string
 	maxAnswer   int64
 	compression atomic.Pointer[string] // "" = none
-	age         time.Duration          // of connections; shorter in tests
+	age         time.Duration          // maxConnAge; shorter in tests
+	silence     time.Duration          // maxSilence; likewise
 
 	mu  sync.Mutex // guards below
 	now *transport // nil until the first request
@@ -69,12 +74,56 @@ type transport struct {
 	until    time.Time
 	requests int // begun
 	open     int // not ended
+
+	mu    sync.Mutex // guards below
+	over  bool
+	conns map[*conn]bool // that are not closed
+}
+
+// conn is a connection that its transport knows of until it is closed.
+type conn struct {
+	net.Conn
+	t *transport
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	c.t.mu.Lock()
+	delete(c.t.conns, c)
+	c.t.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// keep notes a connection that was dialed.
+func (t *transport) keep(c net.Conn) (net.Conn, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
+		c.Close()
+		return nil, net.ErrClosed
+	}
+	own := &conn{c, t}
+	t.conns[own] = true
+	return own, nil
+}
+
+// hangUp closes all connections; no request is under way. CloseIdleConnections alone leaves some
+// open until they time out: one of HTTP/2 counts as busy for a moment after its answer was read.
+func (t *transport) hangUp() {
+	t.CloseIdleConnections()
+	t.mu.Lock()
+	conns := t.conns
+	t.over, t.conns = true, nil
+	t.mu.Unlock()
+	for c := range conns {
+		c.Conn.Close()
+	}
 }
 
 func newHTTPClient(o httpOptions, a about) (*httpClient, error) {
-	c := &httpClient{agent: "stint/" + a.version, proxy: Proxy(o.proxy), socket: o.socket, maxAnswer: o.maxAnswer, age: maxConnAge}
+	c := &httpClient{agent: "stint/" + a.version, proxy: Proxy(o.proxy), socket: o.socket, maxAnswer: o.maxAnswer, age: maxConnAge, silence: maxSilence}
 	var err error
-	if c.login, err = newLogin(o.credentials, a.log, proxySecrets(o.proxy)...); err != nil {
+	if c.login, err = newLogin(o.credentials, a, proxySecrets(o.proxy)...); err != nil {
 		return nil, err
 	}
 	if c.tls, err = newTLSSource(o.tls, a); err != nil {
@@ -99,7 +148,8 @@ func (c *httpClient) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.now != nil {
-		c.now.CloseIdleConnections()
+		c.now.hangUp()
+		c.now = nil
 	}
 }
 
@@ -110,7 +160,7 @@ func (c *httpClient) begin() *transport {
 	defer c.mu.Unlock()
 	if t := c.now; t == nil || t.tls != cfg || t.requests >= maxConnRequests || !time.Now().Before(t.until) {
 		if t != nil && t.open == 0 {
-			t.CloseIdleConnections()
+			t.hangUp()
 		}
 		c.now = c.newTransport(cfg)
 	}
@@ -123,7 +173,7 @@ func (c *httpClient) end(t *transport) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t.open--; t.open == 0 && t != c.now {
-		t.CloseIdleConnections()
+		t.hangUp()
 	}
 }
 
@@ -136,9 +186,19 @@ func (c *httpClient) newTransport(cfg *tls.Config) *transport {
 			return c.tls.get().GetClientCertificate(r)
 		}
 	}
-	t := &http.Transport{
-		Proxy:       func(r *http.Request) (*url.URL, error) { return c.proxy(r.URL) },
-		DialContext: dialer.DialContext,
+	t := &transport{tls: cfg, until: time.Now().Add(c.age*9/10 + rand.N(c.age/5+1)), conns: map[*conn]bool{}}
+	t.Transport = &http.Transport{
+		Proxy: func(r *http.Request) (*url.URL, error) { return c.proxy(r.URL) },
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if c.socket != "" {
+				network, addr = "unix", c.socket
+			}
+			conn, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return t.keep(conn)
+		},
 		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 			if resp.StatusCode != http.StatusOK {
 				return &proxyRefusal{resp.StatusCode, resp.Status}
@@ -148,7 +208,7 @@ func (c *httpClient) newTransport(cfg *tls.Config) *transport {
 		TLSClientConfig:     own,
 		TLSHandshakeTimeout: 10 * time.Second,
 		ForceAttemptHTTP2:   true,
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second},
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: c.silence, PingTimeout: c.silence / 3},
 		// A connection a lane: Go's default of 2 would dial anew all the time.
 		MaxIdleConnsPerHost: logLanes + 1,
 		IdleConnTimeout:     90 * time.Second,
@@ -157,11 +217,8 @@ func (c *httpClient) newTransport(cfg *tls.Config) *transport {
 	}
 	if c.socket != "" {
 		t.Proxy = nil
-		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", c.socket)
-		}
 	}
-	return &transport{Transport: t, tls: cfg, until: time.Now().Add(c.age*9/10 + rand.N(c.age/5+1))}
+	return t
 }
 
 // httpAnswer is what a server said.

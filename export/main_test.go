@@ -13,11 +13,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/resolver/dns"
 
 	"stint/export/otlp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	dns.SetMinResolutionInterval(10 * time.Millisecond) // of grpc; else tests would wait half a minute
+	goleak.VerifyTestMain(m)
+}
 
 var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
 

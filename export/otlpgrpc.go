@@ -37,6 +37,7 @@ type otlpGRPC struct {
 	conn  *grpc.ClientConn
 	opts  []grpc.CallOption
 	login *login
+	tls   *tlsSource
 }
 
 const roundRobin = `{"loadBalancingConfig":[{"round_robin":{}}]}`
@@ -44,7 +45,7 @@ const roundRobin = `{"loadBalancingConfig":[{"round_robin":{}}]}`
 func newOTLPGRPC(c *OTLP, a about) (*otlpGRPC, error) {
 	registerCompressors()
 	target, plain := c.Target()
-	login, err := newLogin(c.Credentials, a.log, proxySecrets(c.ProxyURL)...)
+	login, err := newLogin(c.Credentials, a, proxySecrets(c.ProxyURL)...)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,9 @@ func newOTLPGRPC(c *OTLP, a about) (*otlpGRPC, error) {
 	scheme := "dns:///"
 	// grpc asks the environment for a proxy itself, but knows nothing of names in a cluster.
 	opts = append(opts, grpc.WithNoProxy())
-	if proxy, err := Proxy(c.ProxyURL)(&url.URL{Scheme: "https", Host: target}); err != nil {
+	if _, local := Socket(target); local {
+		scheme = "" // it has its own
+	} else if proxy, err := Proxy(c.ProxyURL)(&url.URL{Scheme: "https", Host: target}); err != nil {
 		return nil, err
 	} else if proxy != nil {
 		scheme = "passthrough:///" // the proxy knows the name
@@ -90,7 +93,7 @@ func newOTLPGRPC(c *OTLP, a about) (*otlpGRPC, error) {
 	if err != nil {
 		return nil, fmt.Errorf("endpoint: %w", err)
 	}
-	g := &otlpGRPC{conn: conn, login: login}
+	g := &otlpGRPC{conn: conn, login: login, tls: source}
 	g.opts = []grpc.CallOption{grpc.ForceCodecV2(codec{})}
 	if c.Compression != "none" && c.Compression != "" {
 		g.opts = append(g.opts, grpc.UseCompressor(c.Compression))

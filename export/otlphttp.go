@@ -18,8 +18,9 @@ type otlpHTTP struct {
 }
 
 func newOTLPHTTP(c *OTLPHTTP, a about) (*otlpHTTP, error) {
+	socket, _ := Socket(c.Endpoint)
 	client, err := newHTTPClient(httpOptions{
-		tls: c.TLS, credentials: c.Credentials, proxy: c.ProxyURL, compression: c.Compression,
+		tls: c.TLS, credentials: c.Credentials, proxy: c.ProxyURL, compression: c.Compression, socket: socket,
 	}, a)
 	if err != nil {
 		return nil, err

@@ -325,19 +325,24 @@ func setTimeout(e Exporter, d time.Duration) {
 
 // me is what a destination made alone knows of itself.
 func me() about {
-	return about{version: "1.2.3", log: silent, tlsFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "failures"})}
+	return about{version: "1.2.3", exporter: "x", log: silent, tlsFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "failures"})}
 }
 
 // newDestination makes the destination alone.
 func newDestination(t testing.TB, e Exporter) destination {
 	t.Helper()
+	return newDestinationAs(t, e, me())
+}
+
+func newDestinationAs(t testing.TB, e Exporter, self about) destination {
+	t.Helper()
 	var d destination
 	var err error
 	switch e := e.(type) {
 	case *OTLP:
-		d, err = newOTLPGRPC(e, me())
+		d, err = newOTLPGRPC(e, self)
 	case *OTLPHTTP:
-		d, err = newOTLPHTTP(e, me())
+		d, err = newOTLPHTTP(e, self)
 	}
 	if err != nil {
 		t.Fatal(err)

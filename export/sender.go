@@ -40,6 +40,7 @@ type out struct {
 	batch   Batch // bounds of a request
 	retry   Retry
 	timeout time.Duration // of an attempt, unless the destination turns out to need more
+	park    time.Duration // parkFor; shorter in tests
 	slow    atomic.Int64  // ns; twice what accepted requests took lately
 	log     *slog.Logger
 	dead    *deadLetters // nil: what is refused is not kept
@@ -282,7 +283,7 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 			d.shrunk = true
 		}
 	case Auth, Misconfigured:
-		v.After = max(v.After, parkFor)
+		v.After = max(v.After, d.park)
 	}
 	d.stats.retries.Add(1)
 	if d.gate.fail(v) {

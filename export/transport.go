@@ -22,7 +22,8 @@ import (
 // about is what a destination knows of the agent and of itself.
 type about struct {
 	version     string
-	log         *slog.Logger       // names the exporter
+	exporter    string
+	log         *slog.Logger
 	tlsFailures prometheus.Counter // times that files of TLS could not be used
 }
 
@@ -74,11 +75,11 @@ func (s *tlsSource) get() *tls.Config {
 		s.tlsFailures.Inc()
 		if !s.bad {
 			s.bad = true
-			s.log.Error("files of TLS can't be used; the last good ones are", "err", err)
+			s.log.Error("files of TLS can't be used; the last good ones are", "exporter", s.exporter, "err", err)
 		}
 	case sum != s.sum:
 		s.sum, s.cfg, s.bad = sum, cfg, false
-		s.log.Info("files of TLS have changed; new connections use them")
+		s.log.Info("files of TLS have changed; new connections use them", "exporter", s.exporter)
 	default:
 		s.bad = false
 	}

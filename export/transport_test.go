@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -134,21 +133,38 @@ func (s *serials) last() int64 {
 // tlsTransports start a server with this configuration; hangUp closes its connections.
 var tlsTransports = map[string]func(testing.TB, *tls.Config) (addr string, hangUp func()){
 	"grpc": func(t testing.TB, c *tls.Config) (string, func()) {
+		r, hangUp := newTLSServer(t, "grpc", c)
+		return r.addr, hangUp
+	},
+	"http": func(t testing.TB, c *tls.Config) (string, func()) {
+		r, hangUp := newTLSServer(t, "http", c)
+		return r.addr, hangUp
+	},
+}
+
+func newTLSReceiver(t testing.TB, transport string, c *tls.Config) *receiver {
+	r, _ := newTLSServer(t, transport, c)
+	return r
+}
+
+func newTLSServer(t testing.TB, transport string, c *tls.Config) (r *receiver, hangUp func()) {
+	if transport == "grpc" {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		k := &keeper{Listener: l}
-		return newGRPCOn(t, k, nil, grpc.Creds(credentials.NewTLS(c))).addr, k.hangUp
-	},
-	"http": func(t testing.TB, c *tls.Config) (string, func()) {
-		s := httptest.NewUnstartedServer(&receiver{t: t})
-		s.Config.ErrorLog = slog.NewLogLogger(silent.Handler(), slog.LevelInfo)
-		s.TLS = c
-		s.StartTLS()
-		t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
-		return s.Listener.Addr().String(), s.CloseClientConnections
-	},
+		return newGRPCOn(t, k, nil, grpc.Creds(credentials.NewTLS(c))), k.hangUp
+	}
+	r = &receiver{t: t}
+	s := httptest.NewUnstartedServer(r)
+	s.Config.ErrorLog = slog.NewLogLogger(silent.Handler(), slog.LevelInfo)
+	s.TLS = c
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	r.addr = s.Listener.Addr().String()
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return r, s.CloseClientConnections
 }
 
 // keeper remembers connections, to close them.
@@ -390,26 +406,8 @@ func (l *locked) Write(b []byte) (int, error) {
 	return l.w.Write(b)
 }
 
-// A name inside the cluster is never asked for through a proxy.
-func TestProxy(t *testing.T) {
-	// http.ProxyFromEnvironment reads the environment once a process; whatever it says, these
-	// must not go through it.
-	for _, raw := range []string{
-		"https://stint-cluster:4317", "http://stint-cluster", "https://gw.monitoring.svc:4317",
-		"https://gw.monitoring.svc.cluster.local:4317", "http://127.0.0.1:4318", "http://[::1]:4318",
-	} {
-		u, err := url.Parse(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if p, err := Proxy("")(u); p != nil || err != nil {
-			t.Errorf("Proxy()(%s) = %v, %v", raw, p, err)
-		}
-	}
-}
-
 func TestCleaned(t *testing.T) {
-	l, err := newLogin(Credentials{Headers: map[string]Secret{"a": "Basic dXNlcjpwYXNz", "b": "1", "c": ""}, User: "u", Password: "pass-the-word"}, silent, "pass-the")
+	l, err := newLogin(Credentials{Headers: map[string]Secret{"a": "Basic dXNlcjpwYXNz", "b": "1", "c": ""}, User: "u", Password: "pass-the-word"}, me(), "pass-the")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -433,7 +431,7 @@ func TestCleaned(t *testing.T) {
 
 // Connections are kept, also after a refusal with a long text, but not for ever.
 func TestHTTPConnections(t *testing.T) {
-	var conns, answers atomic.Int64
+	var conns, open, answers atomic.Int64
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		if answers.Add(1)%2 == 0 {
@@ -441,8 +439,12 @@ func TestHTTPConnections(t *testing.T) {
 		}
 	}))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
+		switch state {
+		case http.StateNew:
 			conns.Add(1)
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
 		}
 	}
 	s.Start()
@@ -460,5 +462,251 @@ func TestHTTPConnections(t *testing.T) {
 	sendOne(t, d, src, 5*time.Second)
 	if n := conns.Load(); n != 2 {
 		t.Errorf("%d connections after one grew old, want 2", n)
+	}
+	if left := time.Until(d.now.until); left < maxConnAge*8/10 || left > maxConnAge*11/10 {
+		t.Errorf("the next one is used for %v more, want %v, a tenth more or less", left, maxConnAge)
+	}
+	d.now.requests = maxConnRequests - 1
+	sendOne(t, d, src, 5*time.Second) // the last
+	sendOne(t, d, src, 5*time.Second)
+	if n := conns.Load(); n != 3 {
+		t.Errorf("%d connections after %d requests by one, want 3", n, maxConnRequests)
+	}
+	until(t, "old connections are closed", func() bool { return open.Load() == 1 })
+}
+
+// A backend that is added gets its share although no connection is ever idle, over TLS as HTTP/2 and
+// in plain text; nothing under way is cut off.
+func TestHTTPConnectionsEndUnderLoad(t *testing.T) {
+	ca := newAuthority(t)
+	for name, tls := range map[string]*tls.Config{
+		"plain": nil, "TLS": {Certificates: []tls.Certificate{ca.issue("server", time.Now().Add(time.Hour), "backend.example")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			names := newNameServer(t)
+			names.set("backend.example", "127.0.0.1")
+			first, second, port := listenBoth(t)
+			var hits [2]atomic.Int64
+			var major atomic.Int64
+			for i, l := range []net.Listener{first, second} {
+				s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if _, err := io.Copy(io.Discard, r.Body); err != nil {
+						t.Errorf("a request broke off: %v", err)
+					}
+					major.Store(int64(r.ProtoMajor))
+					hits[i].Add(1)
+				}))
+				s.Listener.Close()
+				s.Listener = l
+				s.Config.ErrorLog = slog.NewLogLogger(silent.Handler(), slog.LevelInfo)
+				if s.TLS = tls; tls == nil {
+					s.Start()
+				} else {
+					s.TLS = tls.Clone()
+					s.EnableHTTP2 = true
+					s.StartTLS()
+				}
+				t.Cleanup(s.Close)
+			}
+			x := &OTLPHTTP{Endpoint: "http://backend.example:" + port}
+			if tls != nil {
+				x.Endpoint, x.TLS.CAFile = "https://backend.example:"+port, ca.path("ca.pem")
+			}
+			d := newDestination(t, x).(*otlpHTTP)
+			d.age = 50 * time.Millisecond
+			var lanes sync.WaitGroup
+			stop := make(chan struct{})
+			for range logLanes + 1 {
+				lanes.Go(func() {
+					for s := newSource(t); ; {
+						select {
+						case <-stop:
+							return
+						default:
+							if v := sendOne(t, d, s, 5*time.Second); v.Kind != OK {
+								t.Errorf("verdict %v: %v", v.Kind, v.Err)
+								return
+							}
+						}
+					}
+				})
+			}
+			until(t, "the first has work", func() bool { return hits[0].Load() > 50 })
+			if n := hits[1].Load(); n != 0 {
+				t.Errorf("%d requests to an address that the name does not have", n)
+			}
+			names.set("backend.example", "127.0.0.1", "127.0.0.2")
+			until(t, "the second has work", func() bool { return hits[1].Load() > 50 })
+			before := hits[0].Load()
+			until(t, "the first has work again", func() bool { return hits[0].Load() > before+50 })
+			close(stop)
+			lanes.Wait()
+			if want := map[bool]int64{true: 1, false: 2}[tls == nil]; major.Load() != want {
+				t.Errorf("HTTP/%d, want %d", major.Load(), want)
+			}
+		})
+	}
+}
+
+// An answer that takes longer than a connection is used arrives all the same.
+func TestHTTPSlowAnswer(t *testing.T) {
+	release := make(chan struct{})
+	var n atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if io.Copy(io.Discard, r.Body); n.Add(1) == 1 {
+			<-release
+		}
+	}))
+	defer s.Close()
+	d := newDestination(t, transports["http"].exporter(s.Listener.Addr().String())).(*otlpHTTP)
+	d.age = 0 // each request is its connection's last
+	done := make(chan Verdict)
+	go func() { done <- sendOne(t, d, newSource(t), 10*time.Second) }()
+	until(t, "the first has come", func() bool { return n.Load() == 1 })
+	for range 3 {
+		same(t, sendOne(t, d, newSource(t), 5*time.Second), Verdict{})
+	}
+	close(release)
+	same(t, <-done, Verdict{})
+}
+
+// A connection of HTTP/2 that is dead without a word is found out and replaced long before the time
+// limit of a request.
+func TestHTTPDeadConnection(t *testing.T) {
+	ca := newAuthority(t)
+	r := newTLSReceiver(t, "http", &tls.Config{Certificates: []tls.Certificate{ca.issue("server", time.Now().Add(time.Hour), "127.0.0.1")}})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dead atomic.Int64 // connections that are
+	relayed := make(chan struct{})
+	go func() { // a path on which the first connection falls silent
+		defer close(relayed)
+		var conns sync.WaitGroup
+		defer conns.Wait()
+		for n := int64(1); ; n++ {
+			front, err := l.Accept()
+			if err != nil {
+				return
+			}
+			back, err := net.Dial("tcp", r.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			relay := func(to, from net.Conn) {
+				defer to.Close()
+				buf := make([]byte, 64<<10)
+				for {
+					m, err := from.Read(buf)
+					if err != nil {
+						return
+					}
+					if n > dead.Load() {
+						to.Write(buf[:m])
+					}
+				}
+			}
+			conns.Go(func() { relay(back, front) })
+			conns.Go(func() { relay(front, back) })
+		}
+	}()
+	d := newDestination(t, tlsExporter("http", l.Addr().String(), TLS{CAFile: ca.path("ca.pem")})).(*otlpHTTP)
+	t.Cleanup(func() { d.close(); l.Close(); <-relayed })
+	d.silence = 90 * time.Millisecond
+	s := newSource(t)
+	same(t, sendOne(t, d, s, 5*time.Second), Verdict{})
+	dead.Store(1)
+	begin := time.Now()
+	if v := sendOne(t, d, s, time.Minute); v.Kind != Again || !v.Unsure {
+		t.Errorf("over a dead connection: %+v", v)
+	}
+	same(t, sendOne(t, d, s, 5*time.Second), Verdict{})
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// A header Host is the host that is asked for, as with curl -H.
+func TestHTTPHost(t *testing.T) {
+	var host atomic.Value
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { host.Store(r.Host) }))
+	defer s.Close()
+	d := newDestination(t, &OTLPHTTP{Endpoint: s.URL, Credentials: Credentials{Headers: map[string]Secret{"host": "tenant.example"}}})
+	same(t, sendOne(t, d, newSource(t), 5*time.Second), Verdict{})
+	if host.Load() != "tenant.example" {
+		t.Errorf("the server was asked for %v", host.Load())
+	}
+}
+
+// newSocket listens on one in a directory with a short name: a path of one has at most 107 bytes.
+func newSocket(t testing.TB) (net.Listener, string) {
+	dir, err := os.MkdirTemp("", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "x.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, path
+}
+
+// Both transports go over a Unix socket, whatever the environment says of proxies, and find it again
+// when the server is started anew.
+func TestUnixSockets(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	for transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			l, path := newSocket(t)
+			k := &keeper{Listener: l}
+			r := newReceiverOn(t, transport, k)
+			var x Exporter = &OTLP{Endpoint: "unix://" + path, RetryOnFailure: fast}
+			if transport == "http" {
+				x = &OTLPHTTP{Endpoint: "unix://" + path, RetryOnFailure: fast}
+			}
+			if errs := (Exporters{"x": x}).Check(); errs != nil && strings.Contains(errs.Error(), "endpoint") {
+				t.Errorf("Check: %v", errs)
+			}
+			d, s := newDestination(t, x), newSource(t)
+			same(t, sendOne(t, d, s, 5*time.Second), Verdict{})
+			r.want("c", 4)
+			l.Close()
+			k.hangUp()
+			insist(t, d, s, Again)
+			again, err := net.Listen("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			anew := newReceiverOn(t, transport, again)
+			if v := insist(t, d, s, OK); v.Kind != OK || len(anew.records()) != 4 {
+				t.Errorf("verdict %v (%v), %d records", v.Kind, v.Err, len(anew.records()))
+			}
+		})
+	}
+}
+
+func TestSocketCheck(t *testing.T) {
+	long := "unix:///" + strings.Repeat("x", 107)
+	for name, tc := range map[string]struct {
+		x    Exporter
+		want string
+	}{
+		"gRPC, no absolute path": {&OTLP{Endpoint: "unix://x.sock"}, `a.endpoint: "x.sock" is not the absolute path`},
+		"HTTP, no absolute path": {&OTLPHTTP{Endpoint: "unix://"}, `a.endpoint: "" is not the absolute path`},
+		"gRPC, too long":         {&OTLP{Endpoint: long}, "at most 107 bytes"},
+		"HTTP, too long":         {&OTLPHTTP{Endpoint: long}, "at most 107 bytes"},
+		"a URL beside it":        {&OTLPHTTP{Endpoint: "unix:///x", LogsEndpoint: "http://x"}, "a.logs_endpoint: endpoint is a Unix socket"},
+		"in the wrong key":       {&OTLPHTTP{LogsEndpoint: "unix:///x"}, "a.logs_endpoint: \"unix:///x\" is not an http or https URL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := (Exporters{"a": tc.x}).Check(); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("Check: %v, want %q", err, tc.want)
+			}
+		})
 	}
 }
