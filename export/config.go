@@ -63,7 +63,7 @@ func (e Exporters) NewValue(name string) (any, error) {
 	case "otlp":
 		return &OTLP{TLS: TLS{MinVersion: "1.2"}, Compression: "gzip", Timeout: 10 * time.Second, RetryOnFailure: retry}, nil
 	case "otlphttp":
-		return &OTLPHTTP{TLS: TLS{MinVersion: "1.2"}, Compression: "gzip", PromoteResource: "auto", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
+		return &OTLPHTTP{TLS: TLS{MinVersion: "1.2"}, Encoding: "proto", Compression: "gzip", PromoteResource: "auto", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
 	case "loki":
 		return &Loki{Labels: slices.Clone(lokiLabels), TLS: TLS{MinVersion: "1.2"}, Compression: "gzip", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
 	case "file":
@@ -149,6 +149,7 @@ type OTLPHTTP struct {
 	Endpoint        string `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended; one that ends in /api/v1/otlp is Prometheus, which takes metrics only; or a Unix socket, unix:///run/x.sock, in plain text"`
 	LogsEndpoint    string `yaml:"logs_endpoint" doc:"URL for logs, used as it is; without it and endpoint this exporter takes no logs"`
 	MetricsEndpoint string `yaml:"metrics_endpoint" doc:"URL for metrics, used as it is; without it and endpoint this exporter takes no metrics"`
+	Encoding        string `yaml:"encoding" enum:"proto,json" doc:"how records are written; json for receivers that take no protobuf"`
 	Compression     string `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none, and gets gzip in place of zstd once it has said so"`
 	TLS             TLS    `yaml:"tls" doc:"transport security for https:// URLs"`
 	Credentials
@@ -195,16 +196,12 @@ func (o *OTLPHTTP) check(path string) []error {
 		if e.url == "" || local && e.key == "endpoint" {
 			continue
 		}
-		u, err := url.Parse(e.url)
-		switch {
+		u, _ := url.Parse(e.url)
+		switch faults := checkURL(path+"."+e.key, e.url, "http://collector:4318"); {
 		case local:
 			errs = append(errs, fmt.Errorf("%s.%s: endpoint is a Unix socket, which everything goes to; use another exporter for this URL", path, e.key))
-		case strings.Contains(e.url, "@"): // checked first: the faults below show the URL
-			errs = append(errs, fmt.Errorf("%s.%s: holds a user name or password; put credentials into headers", path, e.key))
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-			errs = append(errs, fmt.Errorf("%s.%s: %q is not an http or https URL; write e.g. http://collector:4318", path, e.key, e.url))
-		case u.Port() != "" && !validPort(u.Port()):
-			errs = append(errs, fmt.Errorf("%s.%s: port %s is out of range; give 1 to 65535", path, e.key, u.Port()))
+		case len(faults) > 0:
+			errs = append(errs, faults...)
 		case e.key == "endpoint" && (u.RawQuery != "" || u.Fragment != ""):
 			errs = append(errs, fmt.Errorf("%s.%s: /v1/logs cannot be appended after ? or #; use logs_endpoint and metrics_endpoint", path, e.key))
 		}
@@ -356,7 +353,7 @@ func checkURL(path, text, example string) []error {
 	u, err := url.Parse(text)
 	switch {
 	case strings.Contains(text, "@"): // checked first: the faults below show the URL
-		return []error{fmt.Errorf("%s: holds a user name or password; give user and password", path)}
+		return []error{fmt.Errorf("%s: holds a user name or password; put credentials into user and password, or headers", path)}
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		return []error{fmt.Errorf("%s: %q is not an http or https URL; write e.g. %s", path, text, example)}
 	case u.Port() != "" && !validPort(u.Port()):

@@ -44,7 +44,8 @@ func (l *deadLetters) keep(o *out, r *request, reason string, answer error) {
 	}
 	j := jsonLines.Get().(*jsonLine)
 	defer jsonLines.Put(j)
-	err := j.of(r)
+	bufs, _ := r.buffers()
+	err := j.of(r.signal, bufs)
 	if err == nil {
 		text := ""
 		if answer != nil {

@@ -68,17 +68,21 @@ type jsonLine struct{ whole, line []byte }
 // jsonLines are kept, so that no request allocates megabytes.
 var jsonLines = sync.Pool{New: func() any { return new(jsonLine) }}
 
-// of makes the line of a request, without its end.
-func (j *jsonLine) of(r *request) (err error) {
-	j.whole = r.appendTo(j.whole[:0])
-	j.line, err = otlp.AppendJSON(j.line[:0], r.signal, j.whole)
+// of makes the line of a request whose bytes are bufs, without its end.
+func (j *jsonLine) of(s otlp.Signal, bufs [][]byte) (err error) {
+	j.whole = j.whole[:0]
+	for _, b := range bufs {
+		j.whole = append(j.whole, b...)
+	}
+	j.line, err = otlp.AppendJSON(j.line[:0], s, j.whole)
 	return err
 }
 
 func (f *file) send(_ context.Context, r *request) Verdict {
 	j := jsonLines.Get().(*jsonLine)
 	defer jsonLines.Put(j)
-	if err := j.of(r); err != nil {
+	bufs, _ := r.buffers()
+	if err := j.of(r.signal, bufs); err != nil {
 		return Verdict{Kind: Split, Reason: invalid, Err: err}
 	}
 	j.line = append(j.line, '\n')

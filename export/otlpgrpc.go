@@ -133,7 +133,10 @@ func (g *otlpGRPC) send(ctx context.Context, r *request) Verdict {
 // accepted reads the answer to a request that was accepted. The server has the data even when
 // its answer can't be read.
 func accepted(answer []byte) Verdict {
-	rejected, msg, err := otlp.PartialSuccess(answer)
+	return acceptance(otlp.PartialSuccess(answer))
+}
+
+func acceptance(rejected int64, msg string, err error) Verdict {
 	switch {
 	case err != nil:
 		return Verdict{Kind: OK, Err: fmt.Errorf("answer can't be read: %w", err)}
