@@ -79,7 +79,8 @@ pipelines:
 	want.Scrape.Kubelet.Endpoint, want.Scrape.Kubelet.CAFile, want.Scrape.Kubelet.TokenFile = "https://node-1:10250", "/ca", "/token"
 	otlp, _ := want.Exporters.NewValue("otlp")
 	o := otlp.(*export.OTLP)
-	o.Endpoint, o.Compression, o.TLS = "stint-cluster:4317", "zstd", export.TLS{CAFile: "/ca", CertFile: "/c", KeyFile: "/k"}
+	o.Endpoint, o.Compression = "stint-cluster:4317", "zstd"
+	o.TLS.CAFile, o.TLS.CertFile, o.TLS.KeyFile = "/ca", "/c", "/k"
 	otlphttp, _ := want.Exporters.NewValue("otlphttp")
 	h := otlphttp.(*export.OTLPHTTP)
 	h.MetricsEndpoint = "http://prometheus:9090/api/v1/otlp/v1/metrics"
