@@ -93,6 +93,11 @@ func TestCheckMachine(t *testing.T) {
 			o := c.Exporters["otlp"].(*export.OTLP)
 			o.Endpoint, o.ProxyURL = "x.invalid:4317", export.Secret("http://u:hunter2@"+closed)
 		}, "fail exporters.otlp.endpoint: x.invalid:4317 through the proxy " + closed + ": connect: connection refused"},
+		"no Loki": {func(c *Config) { c.Exporters["otlp"] = &export.Loki{Endpoint: "http://" + closed} },
+			"fail exporters.otlp.endpoint: " + closed + ": connect: connection refused"},
+		"an empty password of Loki": {func(c *Config) {
+			c.Exporters["otlp"] = &export.Loki{Endpoint: "http://" + open, Credentials: export.Credentials{User: "u", PasswordFile: empty}}
+		}, "fail exporters.otlp.password_file: " + empty + " is empty"},
 		"URLs": {func(c *Config) {
 			c.Exporters["otlp"] = &export.OTLPHTTP{Endpoint: "http://" + open + "/x", LogsEndpoint: "http://" + closed}
 		}, "fail exporters.otlp.logs_endpoint: " + closed + ": connect: connection refused"},
