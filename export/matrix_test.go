@@ -335,7 +335,7 @@ func TestMatrix(t *testing.T) {
 					if f.signal == otlp.Metrics {
 						make = s.metrics
 					}
-					e.Input(f.signal, "test")(make("a", inChunk, 100, badOf(tc.bad, inChunk)...))
+					e.Input(f.signal, "test")(make("a", inChunk, 100, badOf(tc.bad, records)...))
 				}
 				if tc.wait {
 					f.waits(e, s, tc.kind)
