@@ -242,3 +242,19 @@ func (l *LogView) Unix() uint64 {
 	}
 	return l.Observed
 }
+
+// AppendUnobserved appends a LogRecord message without the time when it was observed, as far as its
+// framing is sound.
+func AppendUnobserved(dst, message []byte) []byte {
+	for len(message) > 0 {
+		f, rest, err := nextField(message)
+		if err != nil {
+			return dst
+		}
+		if f.number != 11 {
+			dst = append(dst, message[:len(message)-len(rest)]...)
+		}
+		message = rest
+	}
+	return dst
+}
