@@ -271,6 +271,18 @@ func lookExporter(ctx context.Context, path, name string, cfg *Config) []Finding
 		}
 		all = append(all, lookTLS(path+".tls", e.TLS)...)
 		all = append(all, lookCredentials(path, e.Credentials)...)
+	case *export.Elasticsearch:
+		keys, urls := e.URLs()
+		for i, key := range keys {
+			to, err := url.Parse(urls[i])
+			if err != nil {
+				continue // Check has said so
+			}
+			level, text := dial(ctx, e.ProxyURL, to)
+			all = append(all, Finding{level, path + "." + key, text})
+		}
+		all = append(all, lookTLS(path+".tls", e.TLS)...)
+		all = append(all, lookCredentials(path, e.Credentials)...)
 	case *export.Loki:
 		if to, err := url.Parse(e.URL()); err == nil { // Check has said so
 			level, text := dial(ctx, e.ProxyURL, to)

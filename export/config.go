@@ -40,7 +40,7 @@ func (b Batch) Check() error {
 	return errors.Join(append(errs, span("batch.timeout", b.Timeout, 10*time.Millisecond, 10*time.Minute))...)
 }
 
-// Exporter is the configuration of one destination: *OTLP, *OTLPHTTP, *Loki, *File or *Debug.
+// Exporter is the configuration of one destination: *OTLP, *OTLPHTTP, *Elasticsearch, *Loki, *File or *Debug.
 type Exporter interface {
 	Takes(signal string) bool // whether it can be given records of this signal
 	check(path string) []error
@@ -50,7 +50,9 @@ type Exporter interface {
 type Exporters map[string]Exporter
 
 // Kinds lists the types of exporters.
-func (Exporters) Kinds() []string { return []string{"otlp", "otlphttp", "loki", "file", "debug"} }
+func (Exporters) Kinds() []string {
+	return []string{"otlp", "otlphttp", "elasticsearch", "loki", "file", "debug"}
+}
 
 // NewValue gives the configuration that an exporter of this name begins with, for decoding into.
 func (e Exporters) NewValue(name string) (any, error) {
@@ -64,6 +66,8 @@ func (e Exporters) NewValue(name string) (any, error) {
 		return &OTLP{TLS: TLS{MinVersion: "1.2"}, Compression: "gzip", Timeout: 10 * time.Second, RetryOnFailure: retry}, nil
 	case "otlphttp":
 		return &OTLPHTTP{TLS: TLS{MinVersion: "1.2"}, Encoding: "proto", Compression: "gzip", PromoteResource: "auto", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
+	case "elasticsearch":
+		return elasticsearchDefaults(retry), nil
 	case "loki":
 		return &Loki{Labels: slices.Clone(lokiLabels), TLS: TLS{MinVersion: "1.2"}, Compression: "gzip", Timeout: 30 * time.Second, RetryOnFailure: retry}, nil
 	case "file":

@@ -73,7 +73,7 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir,
 	m := newMetrics(reg, e)
 	for _, name := range slices.Sorted(maps.Keys(exporters)) {
 		o := &out{name: name, batch: batch, park: parkFor, log: log, metrics: m}
-		about := about{version: version, exporter: name, log: log, tlsFailures: m.tlsFailures.WithLabelValues(name)}
+		about := about{version: version, exporter: name, log: log, tlsFailures: m.tlsFailures.WithLabelValues(name), changed: m.changed.MustCurryWith(prometheus.Labels{"exporter": name})}
 		for s := range o.gates {
 			o.gates[s].probe = make(chan struct{}, 1)
 		}
@@ -85,6 +85,9 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir,
 		case *OTLPHTTP:
 			o.retry, o.timeout = c.RetryOnFailure, c.Timeout
 			o.dest, err = newOTLPHTTP(c, about)
+		case *Elasticsearch:
+			o.retry, o.timeout = c.RetryOnFailure, c.Timeout
+			o.dest, err = newElasticsearch(c, about)
 		case *Loki:
 			o.retry, o.timeout = c.RetryOnFailure, c.Timeout
 			o.batch.SendBatchMaxBytes = min(o.batch.SendBatchMaxBytes, maxLokiBytes)

@@ -26,6 +26,7 @@ type httpOptions struct {
 	compression string // none, "", gzip, zstd
 	socket      string // path of a Unix socket; "" = TCP
 	maxAnswer   int64  // bytes of an answer that are read; 0 = 64 KiB
+	stream      bool   // answers of 2xx are read as they come
 }
 
 const (
@@ -57,6 +58,7 @@ type httpClient struct {
 	proxy       func(*url.URL) (*url.URL, error)
 	socket      string
 	maxAnswer   int64
+	stream      bool
 	compression atomic.Pointer[string] // "" = none
 	age         time.Duration          // maxConnAge; shorter in tests
 	silence     time.Duration          // maxSilence; likewise
@@ -121,7 +123,7 @@ func (t *transport) hangUp() {
 }
 
 func newHTTPClient(o httpOptions, a about) (*httpClient, error) {
-	c := &httpClient{agent: "stint/" + a.version, proxy: Proxy(o.proxy), socket: o.socket, maxAnswer: o.maxAnswer, age: maxConnAge, silence: maxSilence}
+	c := &httpClient{agent: "stint/" + a.version, proxy: Proxy(o.proxy), socket: o.socket, maxAnswer: o.maxAnswer, stream: o.stream, age: maxConnAge, silence: maxSilence}
 	var err error
 	if c.login, err = newLogin(o.credentials, a, proxySecrets(o.proxy)...); err != nil {
 		return nil, err
@@ -226,8 +228,9 @@ type httpAnswer struct {
 	code   int
 	status string // "503 Service Unavailable"
 	header http.Header
-	body   []byte // at most maxAnswer bytes
-	whole  bool   // the body could be read to its end
+	body   []byte    // at most maxAnswer bytes
+	whole  bool      // the body could be read to its end
+	stream io.Reader // in place of body, if that is wanted and the status is 2xx
 }
 
 // post sends bufs, size bytes in all, and gives read's verdict on the answer, whatever its status
@@ -246,6 +249,11 @@ func (c *httpClient) post(ctx context.Context, url string, header http.Header, b
 		w.Close()
 		bufs, size = [][]byte{body.Bytes()}, body.Len()
 	}
+	return c.postAs(ctx, url, header, compression, bufs, size, read)
+}
+
+// postAs is post with a body that is compressed already; "" is not.
+func (c *httpClient) postAs(ctx context.Context, url string, header http.Header, compression string, bufs [][]byte, size int, read func(*httpAnswer) Verdict) Verdict {
 	m := &loan{bufs: bufs}
 	defer m.end()
 
@@ -287,6 +295,12 @@ func (c *httpClient) do(req *http.Request, read func(*httpAnswer) Verdict) Verdi
 	}
 	defer resp.Body.Close()
 	a := &httpAnswer{code: resp.StatusCode, status: resp.Status, header: resp.Header}
+	if c.stream && a.code/100 == 2 {
+		a.stream = resp.Body
+		v := read(a)
+		io.Copy(io.Discard, io.LimitReader(resp.Body, c.maxAnswer)) // to the end, so that the connection is kept
+		return v
+	}
 	a.body, err = io.ReadAll(io.LimitReader(resp.Body, c.maxAnswer)) // to the end, so that the connection is kept
 	a.whole = err == nil && int64(len(a.body)) < c.maxAnswer
 	return read(a)

@@ -12,6 +12,7 @@ type metrics struct {
 	e           *Exporting
 	dropped     *prometheus.CounterVec
 	tlsFailures *prometheus.CounterVec
+	changed     *prometheus.CounterVec
 }
 
 var outLabels = []string{"exporter", "signal"}
@@ -39,7 +40,11 @@ func newMetrics(reg prometheus.Registerer, e *Exporting) *metrics {
 		Name: "stint_tls_reload_failures_total",
 		Help: "Times that the files of an exporter's tls section were read again and could not be used; the last good ones were.",
 	}, []string{"exporter"})
-	reg.MustRegister(m.dropped, m.tlsFailures, m)
+	m.changed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stint_export_changed_values_total",
+		Help: "Values of records that were sent otherwise than they are, because Elasticsearch would refuse the whole document, by change.",
+	}, []string{"exporter", "change"})
+	reg.MustRegister(m.dropped, m.tlsFailures, m.changed, m)
 	return m
 }
 

@@ -153,6 +153,8 @@ func (p Pipelines) Check(e Exporters, sources map[string][]string) error {
 					path, i, x, strings.Join(slices.Sorted(maps.Keys(e)), ", "))
 			case !to.Takes(signal) && endpointOf(to) != "":
 				fault("%s.exporters[%d]: %q takes no %s: its endpoint is a Prometheus; give it %s_endpoint, or use another exporter", path, i, x, signal, signal)
+			case !to.Takes(signal) && isElasticsearch(to):
+				fault("%s.exporters[%d]: %q takes logs alone; use another exporter for %s", path, i, x, signal)
 			case !to.Takes(signal):
 				fault("%s.exporters[%d]: %q takes no %s; give it endpoint or %s_endpoint", path, i, x, signal, signal)
 			}
@@ -167,4 +169,9 @@ func endpointOf(e Exporter) string {
 		return o.Endpoint
 	}
 	return ""
+}
+
+func isElasticsearch(e Exporter) bool {
+	_, ok := e.(*Elasticsearch)
+	return ok
 }

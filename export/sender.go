@@ -211,8 +211,11 @@ func (d *delivery) attempt(ctx context.Context) Verdict {
 	v := d.dest.send(ctx, p.request)
 	p.tries++
 	accepted := v.Kind == OK || v.Kind == Partial
-	if p.unsure && (accepted || v.Unsure) {
+	switch {
+	case p.unsure && (accepted || v.Unsure):
 		d.stats.resent.Add(int64(p.records))
+	case p.unsure && v.Rest != nil:
+		d.stats.resent.Add(int64(p.records - v.Rest.records))
 	}
 	p.unsure = p.unsure || v.Unsure
 	switch {
@@ -275,7 +278,7 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 			// It does accept data, but for some.
 			d.stats.retries.Add(1)
 			d.accepted(v, size)
-			*p = part{request: v.Rest}
+			*p = part{request: v.Rest, unsure: p.unsure}
 			return d.wait.next(v.After)
 		}
 		// Servers hide size limits behind 429 and 503: after three equal answers try less.

@@ -24,7 +24,8 @@ type about struct {
 	version     string
 	exporter    string
 	log         *slog.Logger
-	tlsFailures prometheus.Counter // times that files of TLS could not be used
+	tlsFailures prometheus.Counter     // times that files of TLS could not be used
+	changed     *prometheus.CounterVec // values of documents, by change
 }
 
 // tlsAlert is in every error that tells what the other side has against our TLS. With TLS 1.3

@@ -23,10 +23,10 @@ const (
 	maxAnswer = 64 << 20
 )
 
-var (
-	errAnswer = errors.New("the answer is not that of a _bulk request")
-	errLong   = errors.New("the answer is over 64 MiB")
-)
+// ErrAnswer says that a server speaks of something else.
+var ErrAnswer = errors.New("the answer is not that of a _bulk request")
+
+var errLong = errors.New("the answer is over 64 MiB")
 
 // AnswerReader reads answers to _bulk requests as they come, without ever holding one: a request of
 // 10,000 documents can be answered with megabytes. Its memory is used again and again.
@@ -65,7 +65,7 @@ func (a *AnswerReader) Read(r io.Reader, do func(n int, item *Item)) (items int,
 		return a.skip()
 	})
 	if err == nil && !known {
-		err = errAnswer
+		err = ErrAnswer
 	}
 	return items, failed, err
 }
@@ -82,7 +82,7 @@ func (a *AnswerReader) readItem() error {
 					return err
 				}
 				if a.item.Status, err = strconv.Atoi(string(word)); err != nil {
-					return errAnswer
+					return ErrAnswer
 				}
 				return nil
 			case "failure_store":
@@ -154,7 +154,7 @@ func (a *AnswerReader) members(open, end byte, member func() error) error {
 			a.rest = a.rest[1:]
 			return nil
 		case c == end:
-			return errAnswer
+			return ErrAnswer
 		}
 		if err := member(); err != nil {
 			return err
@@ -168,14 +168,14 @@ func (a *AnswerReader) members(open, end byte, member func() error) error {
 			return nil
 		case ',':
 		default:
-			return errAnswer
+			return ErrAnswer
 		}
 	}
 }
 
 func orAnswer(err error) error {
 	if err == nil {
-		err = errAnswer
+		err = ErrAnswer
 	}
 	return err
 }
@@ -236,13 +236,13 @@ func (a *AnswerReader) word() ([]byte, error) {
 			break
 		}
 		if len(a.key) == 32 {
-			return nil, errAnswer
+			return nil, ErrAnswer
 		}
 		a.key = append(a.key, c)
 		a.rest = a.rest[1:]
 	}
 	if len(a.key) == 0 {
-		return nil, errAnswer
+		return nil, ErrAnswer
 	}
 	return a.key, nil
 }
@@ -333,7 +333,7 @@ func (a *AnswerReader) escape() (rune, error) {
 		low, err := a.hex()
 		return utf16.DecodeRune(r, low), err
 	}
-	return 0, errAnswer
+	return 0, ErrAnswer
 }
 
 func (a *AnswerReader) hex() (r rune, err error) {
@@ -349,7 +349,7 @@ func (a *AnswerReader) hex() (r rune, err error) {
 		case c|0x20 >= 'a' && c|0x20 <= 'f':
 			r = r<<4 | rune(c|0x20-'a'+10)
 		default:
-			return 0, errAnswer
+			return 0, ErrAnswer
 		}
 	}
 	return r, nil
@@ -373,12 +373,12 @@ func (a *AnswerReader) skip() error {
 			a.rest = a.rest[1:]
 		case '}', ']':
 			if depth--; depth < 0 {
-				return errAnswer
+				return ErrAnswer
 			}
 			a.rest = a.rest[1:]
 		case ',', ':':
 			if depth == 0 {
-				return errAnswer
+				return ErrAnswer
 			}
 			a.rest = a.rest[1:]
 		default:
