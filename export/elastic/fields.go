@@ -22,6 +22,7 @@ type field struct {
 // gather appends the fields of a value that stands at prefix.key to list. level is that of the
 // prefix, 0 for none. prefix and key must not be changed while the document is made.
 func (e *Encoder) gather(list []field, arena *[]byte, prefix, key []byte, v otlp.Any, level int) []field {
+	key = valid(key)
 	path := key
 	if start := len(*arena); len(prefix) > 0 || !clean(key) {
 		if *arena = append(*arena, prefix...); len(prefix) > 0 {
@@ -31,7 +32,7 @@ func (e *Encoder) gather(list []field, arena *[]byte, prefix, key []byte, v otlp
 		path = (*arena)[start:len(*arena):len(*arena)]
 	}
 	if level += 1 + bytes.Count(key, dot); level > maxDepth {
-		path = e.shallow(path)
+		path = e.shallow(path, level-maxDepth)
 		level = maxDepth
 	}
 	if v.Kind() != otlp.KindMap || level >= maxDepth || len(v.Bytes()) == 0 {
@@ -70,16 +71,13 @@ func (e *Encoder) appendClean(dst, key []byte) []byte {
 	return dst
 }
 
-// shallow is a path with underscores for the dots below maxDepth levels.
-func (e *Encoder) shallow(path []byte) []byte {
+// shallow is a path with underscores for its last n dots, which lead below maxDepth levels.
+func (e *Encoder) shallow(path []byte, n int) []byte {
 	path = bytes.Clone(path) // never seen in the wild
-	dots := 0
-	for i, c := range path {
-		if c != '.' {
-			continue
-		}
-		if dots++; dots >= maxDepth {
+	for i := len(path) - 1; i >= 0 && n > 0; i-- {
+		if path[i] == '.' {
 			path[i] = '_'
+			n--
 		}
 	}
 	e.Changes.TooDeep++
@@ -186,6 +184,11 @@ func (e *Encoder) appendFields(dst []byte, open int, list []field, skip, level i
 		below := skip + len(key) + 1
 		if n == 1 && len(run[0].path) < below {
 			dst = e.appendField(dst, open, key, run[0], level)
+			continue
+		}
+		if e.fields >= maxFields && !slices.ContainsFunc(run, func(f field) bool { return f.ours }) {
+			e.Changes.TooMany += n
+			e.excess = append(e.excess, run...)
 			continue
 		}
 		e.fields++

@@ -73,8 +73,10 @@ func (e *Encoder) appendBodyMap(dst []byte) []byte {
 	start := len(e.arena)
 	e.arena = e.clock.append(e.arena, e.unix())
 	e.ours(pathTime, start)
-	start = len(e.arena)
-	e.arena = e.appendText(e.arena, body)
-	e.ours(ecsMessage, start)
+	if body.Kind() != otlp.KindEmpty {
+		start = len(e.arena)
+		e.arena = e.appendText(e.arena, body)
+		e.ours(ecsMessage, start)
+	}
 	return e.appendDocument(dst)
 }

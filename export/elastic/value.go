@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"stint/export/otlp"
 )
@@ -16,7 +17,7 @@ const (
 	maxDepth  = 20
 	maxFields = 1000 - 64
 	// excessKey holds the attributes for which there is no field left, as JSON in a string.
-	excessKey = "stint.excess"
+	excessKey = "stint_excess"
 	// maxNesting is how deep a value is followed at all.
 	maxNesting = 200
 )
@@ -43,10 +44,18 @@ func (e *Encoder) push(key []byte, value otlp.Any) {
 		key = underscore
 		e.Changes.Keys++
 	}
-	e.pairs = append(e.pairs, pair{key, value, false})
+	e.pairs = append(e.pairs, pair{valid(key), value, false})
 }
 
 var underscore = []byte("_")
+
+// valid is a key as it will stand in JSON: two that differ in what is not UTF-8 are the same there.
+func valid(key []byte) []byte {
+	if utf8.Valid(key) {
+		return key
+	}
+	return otlp.AppendValidUTF8(nil, key)
+}
 
 // appendPairs appends the pairs from low on as an object whose keys stand on that level, and takes
 // them off the stack. Of a key that comes twice the last one counts. Dots in keys are left alone.
