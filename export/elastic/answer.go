@@ -126,9 +126,6 @@ func (a *AnswerReader) readError() (err error) {
 // object reads an object; member reads the value of each key.
 func (a *AnswerReader) object(member func(key []byte) error) error {
 	return a.members('{', '}', func() (err error) {
-		if c, err := a.peek(); err != nil || c != '"' {
-			return orAnswer(err)
-		}
 		if a.key, err = a.text(a.key[:0]); err != nil {
 			return err
 		}
@@ -173,13 +170,6 @@ func (a *AnswerReader) members(open, end byte, member func() error) error {
 	}
 }
 
-func orAnswer(err error) error {
-	if err == nil {
-		err = ErrAnswer
-	}
-	return err
-}
-
 // fill makes sure that rest holds something.
 func (a *AnswerReader) fill() error {
 	for len(a.rest) == 0 {
@@ -214,8 +204,11 @@ func (a *AnswerReader) peek() (byte, error) {
 
 func (a *AnswerReader) expect(c byte) error {
 	got, err := a.peek()
-	if err != nil || got != c {
-		return orAnswer(err)
+	if err == nil && got != c {
+		err = ErrAnswer
+	}
+	if err != nil {
+		return err
 	}
 	a.rest = a.rest[1:]
 	return nil
@@ -249,7 +242,9 @@ func (a *AnswerReader) word() ([]byte, error) {
 
 // text reads a string and appends the first maxItemText bytes of it to dst, cut before a rune.
 func (a *AnswerReader) text(dst []byte) ([]byte, error) {
-	a.rest = a.rest[1:] // the quote
+	if err := a.expect('"'); err != nil {
+		return dst, err
+	}
 	full := false
 	add := func(s ...byte) {
 		if full = full || len(dst)+len(s) > maxItemText; !full {
