@@ -276,6 +276,7 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 	case Again:
 		if v.Rest != nil && v.Rest.records < p.records {
 			// It does accept data, but for some.
+			d.same = 0
 			d.stats.retries.Add(1)
 			d.accepted(v, size)
 			*p = part{request: v.Rest, unsure: p.unsure}
