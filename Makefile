@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench test-crash test-otelcol test-prometheus test-peers test-vm test-cluster package image manifests clean
+.PHONY: help run test build lint fuzz bench test-crash test-otelcol test-prometheus test-victorialogs test-peers test-vm test-cluster package image manifests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,10 @@ test-prometheus: build ## metrics in a real Prometheus
 	cd bench/prometheus && CGO_ENABLED=0 go build -trimpath -tags=remove_all_sd -o prometheus github.com/prometheus/prometheus/cmd/prometheus
 	cd bench && go test -count=1 -timeout 10m -run TestPrometheus ./e2e
 
+test-victorialogs: ## logs in a real VictoriaLogs, through Elasticsearch's _bulk API
+	cd bench/victorialogs && CGO_ENABLED=0 go build -trimpath -o victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
+	cd bench && go test -count=1 -timeout 10m -run TestVictoriaLogs ./e2e
+
 test-peers: build bin/node_exporter ## every series of node_exporter and of hostmetrics has its pair here, with the same value
 	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .
 	cd bench/hostmetrics && CGO_ENABLED=0 go build -trimpath -o hostmetrics .
@@ -59,4 +63,4 @@ test-cluster package image manifests:
 	@echo "make $@: comes with a later issue; nothing is built" >&2; exit 1
 
 clean: ## remove what was built
-	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/hostmetrics/hostmetrics
+	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics
