@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"google.golang.org/grpc/codes"
 
+	"stint/export/elastic"
 	"stint/export/otlp"
 )
 
@@ -94,6 +95,20 @@ func BenchmarkSend(b *testing.B) {
 			}
 			run(b, d)
 		})
+	}
+	for _, mapping := range []string{elastic.OTel, elastic.ECS} {
+		for _, compression := range []string{"none", "gzip"} {
+			b.Run("elasticsearch/"+mapping+"/"+compression, func(b *testing.B) {
+				s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					io.Copy(io.Discard, r.Body)
+					io.WriteString(w, `{"errors":false,"items":[]}`)
+				}))
+				defer s.Close()
+				c := newTestElasticsearch(s.URL)
+				c.Mapping.Mode, c.Compression = mapping, compression
+				run(b, c.destination(b))
+			})
+		}
 	}
 }
 

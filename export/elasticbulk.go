@@ -34,10 +34,10 @@ type bulk struct {
 
 // doc is a record of the request.
 type doc struct {
-	piece    int
-	off, end int  // in the piece's data
-	fate     int  // 0: not settled; stored, homeless; else 1 + its place in reasons
-	own      bool // it has an id of its own
+	piece    int32
+	off, end int32 // in the piece's data
+	fate     int16 // 0: not settled; stored, homeless; else 1 + its place in reasons
+	own      bool  // it has an id of its own
 }
 
 const (
@@ -58,7 +58,7 @@ func (b *bulk) take(r *request) error {
 			if err != nil {
 				return fmt.Errorf("a request can't be taken apart: %w", err)
 			}
-			b.docs = append(b.docs, doc{piece: i, off: off, end: off + len(raw)})
+			b.docs = append(b.docs, doc{piece: int32(i), off: int32(off), end: int32(off + len(raw))})
 			off += len(raw)
 		}
 	}
@@ -164,12 +164,12 @@ func (b *bulk) refuse(i int, reason string, err error) {
 	b.refused++
 	for n := range b.reasons {
 		if b.reasons[n].reason == reason {
-			b.docs[i].fate = 1 + n
+			b.docs[i].fate = int16(1 + n)
 			return
 		}
 	}
 	b.reasons = append(b.reasons, refusal{reason: reason, err: err})
-	b.docs[i].fate = len(b.reasons)
+	b.docs[i].fate = int16(len(b.reasons))
 }
 
 // refuseHomeless gives up the documents for which there is no data stream.
@@ -184,16 +184,16 @@ func (b *bulk) refuseHomeless() {
 
 // request makes one of the documents with that fate; 0 stands for all that are not settled. Records
 // that lie next to each other stay in one piece.
-func (b *bulk) request(fate int) *request {
+func (b *bulk) request(fate int16) *request {
 	r := &request{signal: b.r.signal}
-	piece, end := -1, 0 // of the last record
+	piece, end := int32(-1), int32(0) // of the last record
 	for _, d := range b.docs {
 		if d.fate != fate && (fate != 0 || d.fate != homeless) {
 			continue
 		}
 		if piece == d.piece && end == d.off {
 			last := &r.pieces[len(r.pieces)-1]
-			last.data = last.data[:len(last.data)+d.end-d.off]
+			last.data = last.data[:len(last.data)+int(d.end-d.off)]
 			last.records++
 			r.records++
 		} else {

@@ -157,7 +157,7 @@ func (e *elasticsearch) deliver(ctx context.Context, b *bulk) (v Verdict) {
 			v = post()
 		}
 		failed := v.Kind == Again && (code == 0 || code/100 == 5 || code == 408)
-		e.nodes.report(i, failed && ctx.Err() == nil, time.Now())
+		e.nodes.report(i, failed && !errors.Is(ctx.Err(), context.Canceled), time.Now())
 		if !failed || v.Unsure {
 			return v
 		}
@@ -362,7 +362,7 @@ func (e *elasticsearch) verdict(b *bulk, v Verdict) Verdict {
 	}
 	login := e.client.login
 	for n, r := range b.reasons {
-		v.Refused = append(v.Refused, refusal{b.request(1 + n), r.reason, login.get().clean(r.err)})
+		v.Refused = append(v.Refused, refusal{b.request(int16(1 + n)), r.reason, login.get().clean(r.err)})
 	}
 	v.Err = login.get().clean(v.Err)
 	if v.Kind == Auth {

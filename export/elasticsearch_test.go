@@ -829,7 +829,37 @@ func TestElasticsearchHangs(t *testing.T) {
 	if v := d.send(ctx, r); v.Kind != Again || !v.Unsure {
 		t.Errorf("%+v", v)
 	}
+	if d.nodes.list[0].pause != time.Second {
+		t.Errorf("the silent node has its turn again after %v", d.nodes.list[0].pause)
+	}
 	if v := d.send(t.Context(), r); v.Kind != OK {
+		t.Errorf("%+v", v)
+	}
+}
+
+// A key that the server repeats is not said.
+func TestElasticsearchHidesKey(t *testing.T) {
+	s := newBulkServer(t)
+	key := "ApiKey bXktc2VjcmV0LWtleQ=="
+	for _, code := range []int{401, 400, 503} {
+		s.request = func(_ int, r *http.Request, _ []byte) *reply {
+			return &reply{code: code, body: []byte("bad header " + r.Header.Get("Authorization"))}
+		}
+		c := newTestElasticsearch(s.URL)
+		c.APIKey = Secret(strings.TrimPrefix(key, "ApiKey "))
+		v := c.destination(t).send(t.Context(), requestOf(t, "a", 2, 20))
+		if v.Err == nil || strings.Contains(v.Err.Error(), "bXktc2VjcmV0") || !strings.Contains(v.Err.Error(), mask) {
+			t.Errorf("%v", v.Err)
+		}
+	}
+	s.request = nil
+	s.item = func(_ int, _ *document) *itemFault {
+		return &itemFault{status: 400, kind: "x", reason: "no: " + s.last().Header.Get("Authorization")}
+	}
+	c := newTestElasticsearch(s.URL)
+	c.APIKey = Secret(strings.TrimPrefix(key, "ApiKey "))
+	v := c.destination(t).send(t.Context(), requestOf(t, "a", 2, 20))
+	if len(v.Refused) != 1 || strings.Contains(v.Refused[0].err.Error(), "bXktc2VjcmV0") {
 		t.Errorf("%+v", v)
 	}
 }
@@ -904,5 +934,26 @@ func TestElasticsearchCheck(t *testing.T) {
 	err := Pipelines{"metrics": {Sources: []string{"host"}, Exporters: []string{"elasticsearch"}}}.Check(x, map[string][]string{"metrics": {"host"}})
 	if err == nil || !strings.Contains(err.Error(), "takes logs alone") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Making a body allocates nothing for a record.
+func TestBulkAllocatesNothing(t *testing.T) {
+	r, _ := benchRequest(t)
+	b := newBulk(elastic.Format{Mapping: elastic.OTel, IDs: true})
+	for _, compress := range []bool{false, true} {
+		run := func() {
+			if err := b.take(r); err != nil {
+				t.Fatal(err)
+			}
+			for first := 0; first < len(b.docs); {
+				first, _ = b.fill(first, maxBody, compress, true)
+			}
+			b.reset()
+		}
+		run()
+		if n := testing.AllocsPerRun(3, run); n > 100 { // for 20 groups, and 2 bodies
+			t.Errorf("%v allocations for %d records", n, r.records)
+		}
 	}
 }
