@@ -101,6 +101,9 @@ func TestCheckMachine(t *testing.T) {
 		"URLs": {func(c *Config) {
 			c.Exporters["otlp"] = &export.OTLPHTTP{Endpoint: "http://" + open + "/x", LogsEndpoint: "http://" + closed}
 		}, "fail exporters.otlp.logs_endpoint: " + closed + ": connect: connection refused"},
+		"nodes": {func(c *Config) {
+			c.Exporters["otlp"] = &export.Elasticsearch{Endpoint: "http://" + open, Endpoints: []string{"http://" + open + "/x", "http://" + closed}}
+		}, "fail exporters.otlp.endpoints[1]: " + closed + ": connect: connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := good()

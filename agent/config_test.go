@@ -112,6 +112,48 @@ exporters:
 	}
 }
 
+// TestElasticsearchAsInTheCollector: what the Collector's exporter is configured with is understood.
+func TestElasticsearchAsInTheCollector(t *testing.T) {
+	cfg, report := loadText(t, `
+exporters:
+  elasticsearch:
+    endpoints: ["https://es-0:9200", "https://es-1:9200"]
+    logs_index: otel
+    logs_dynamic_index: {enabled: true}
+    logstash_format: {enabled: true, prefix_separator: ".", date_format: "%Y.%m"}
+    mapping: {mode: ecs}
+    pipeline: p
+    user: elastic
+    password: changeme
+    headers: {X-A: b}
+    tls: {insecure_skip_verify: true}
+    timeout: 90s
+    compression: none
+  elasticsearch/key:
+    endpoint: https://es:9200
+    api_key: a2V5
+    mapping: bodymap
+`, nil)
+	if len(report.Faults) > 0 {
+		t.Fatal(report.Faults)
+	}
+	e, key := cfg.Exporters["elasticsearch"].(*export.Elasticsearch), cfg.Exporters["elasticsearch/key"].(*export.Elasticsearch)
+	if e.Mapping.Mode != "ecs" || !e.LogsDynamicIndex.Enabled || e.LogstashFormat != (export.LogstashFormat{Enabled: true, PrefixSeparator: ".", DateFormat: "%Y.%m", DateFrom: "record"}) ||
+		len(e.Endpoints) != 2 || e.User != "elastic" || e.Password.Reveal() != "changeme" || e.Timeout != 90*time.Second || !e.TLS.InsecureSkipVerify {
+		t.Errorf("%+v", e)
+	}
+	if key.Mapping.Mode != "bodymap" || key.APIKey.Reveal() != "a2V5" || key.Compression != "gzip" || key.Timeout != time.Minute || key.DocumentID != "auto" || key.LogsIndex != "" {
+		t.Errorf("%+v", key)
+	}
+	want := export.Pipelines{"logs": {Sources: Sources()["logs"], Exporters: []string{"elasticsearch", "elasticsearch/key"}}}
+	if d := cmp.Diff(want, cfg.Pipelines); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	if text := string(config.Append(nil, *cfg, config.Style{})); strings.Contains(text, "a2V5") || strings.Contains(text, "changeme") {
+		t.Errorf("a secret in\n%s", text)
+	}
+}
+
 // TestCheckFaults: what the struct itself says of values that are well-formed and wrong, all at once.
 func TestCheckFaults(t *testing.T) {
 	const otlp = "exporters: {otlp: {endpoint: 'a:4317'}}\n"
