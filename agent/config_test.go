@@ -213,7 +213,7 @@ func TestCheckFaults(t *testing.T) {
 			`1:46: exporters.otlp.timeout: 1h is out of range; give 100ms to 10m`,
 			`1:50: exporters.otlp.retry_on_failure.max_interval: 30s is under initial_interval (1m); give at least that`}},
 		"an unknown type of exporter": {text: "exporters: {otpl: {endpoint: 'a:1'}, otlp/: {}}", want: []string{
-			`1:13: exporters.otpl: there is no exporter of type "otpl"; write TYPE or TYPE/NAME with TYPE one of otlp, otlphttp, loki, file, debug`,
+			`1:13: exporters.otpl: there is no exporter of type "otpl"; write TYPE or TYPE/NAME with TYPE one of otlp, otlphttp, elasticsearch, loki, file, debug`,
 			`1:38: exporters.otlp/: "otlp/" has no name after the slash; write otlp or otlp/NAME`}},
 		"pipelines that lead nowhere": {text: otlp + "pipelines:\n  logs: {sources: [tial, tail, tail], exporters: [oltp]}\n  metrics: {sources: [tail]}\n  traces: {}\n  logs/: {sources: [tail], exporters: [otlp, otlp]}", want: []string{
 			`3:20: pipelines.logs.sources[0]: "tial" is not a source of logs; write one of tail, journald`,
