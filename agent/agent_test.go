@@ -374,7 +374,8 @@ func TestLinked(t *testing.T) {
 	for pkg, may := range map[string][]string{
 		"stint/export/otlp":    {},
 		"stint/export/spool":   {},
-		"stint/export":         {"stint/export/otlp", "stint/export/spool"},
+		"stint/export/elastic": {"stint/export/otlp"},
+		"stint/export":         {"stint/export/elastic", "stint/export/otlp", "stint/export/spool"},
 		"stint/tail":           {"stint/export/otlp"},
 		"stint/tail/journal":   {"stint/export/otlp"},
 		"stint/scrape/kernel":  {},

@@ -188,7 +188,7 @@ func CheckIndex(name string) error {
 		return fmt.Errorf("%q begins with %q; begin with a letter or digit", name, name[:1])
 	case strings.ContainsAny(name, forbidden):
 		i := strings.IndexAny(name, forbidden)
-		return fmt.Errorf("%q holds %q; use lower-case letters, digits, - _ and .", name, name[i:i+1])
+		return fmt.Errorf("%q holds %q; use lower-case letters, digits, dots, - and _", name, name[i:i+1])
 	case strings.ContainsFunc(name, func(r rune) bool { return unicode.ToLower(r) != r || r < ' ' || r == utf8.RuneError }):
 		return fmt.Errorf("%q is not in lower case; write %q", name, strings.ToLower(name))
 	}
