@@ -83,10 +83,11 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 	if a.memory, err = newMemory(cfg.MemoryLimiter, func() { a.export.Flush() }, func() { a.export.Spill() }, a.log.With("part", "memory"), a.reg); err != nil {
 		return nil, err
 	}
-	exporters, pipelines, offsets, spool := cfg.Exporters, cfg.Pipelines, "tail", filepath.Join(cfg.StateDir, "spool")
+	exporters, pipelines, offsets := cfg.Exporters, cfg.Pipelines, "tail"
+	spool, dead := filepath.Join(cfg.StateDir, "spool"), filepath.Join(cfg.StateDir, "dead-letter")
 	if len(exporters) == 0 {
 		// Offsets of its own: what only the sink has had is not delivered.
-		offsets, spool = "tail-sink", ""
+		offsets, spool, dead = "tail-sink", "", ""
 		if a.demo == nil {
 			a.log.Warn("no exporter is configured: records go to the sink inside the agent, which counts them and keeps nothing")
 		}
@@ -99,7 +100,11 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 		exporters = export.Exporters{"sink": a.sink.Exporter()}
 		pipelines = export.DefaultPipelines(exporters, Sources())
 	}
-	if a.export, err = export.New(cfg.Batch, exporters, pipelines, cfg.Spool, spool, version, a.log.With("part", "export"), a.reg); err != nil {
+	a.export, err = export.New(export.Options{
+		Batch: cfg.Batch, Exporters: exporters, Pipelines: pipelines, Spool: cfg.Spool, SpoolDir: spool, DeadLetter: cfg.DeadLetter, DeadDir: dead,
+		Version: version, Log: a.log.With("part", "export"), Registerer: a.reg,
+	})
+	if err != nil {
 		return nil, err
 	}
 	if a.node, err = newNode(cfg, a.log, a.reg); err != nil {

@@ -22,20 +22,21 @@ import (
 
 // Config is the whole configuration of the node agent. Every key is optional.
 type Config struct {
-	StateDir      string           `yaml:"state_dir" doc:"where offsets are kept; mode 0700, for one process at a time. If it is not set and an ordinary user cannot make it: $XDG_STATE_HOME/stint, else ~/.local/state/stint"`
-	NodeName      string           `yaml:"node_name" doc:"name of this machine in all telemetry; empty: $K8S_NODE_NAME, else $NODE_NAME, else the host name"`
-	Log           Log              `yaml:"log" doc:"the agent's own log, on standard error"`
-	Admin         Admin            `yaml:"admin" doc:"server of /metrics, /status (JSON) and / (page)"`
-	Health        Health           `yaml:"health" doc:"server of /livez, /readyz and /flowing"`
-	Tail          tail.Config      `yaml:"tail" doc:"log files that are followed"`
-	Journald      journal.Config   `yaml:"journald" doc:"the systemd journal"`
-	Scrape        scrape.Config    `yaml:"scrape" doc:"metrics that are read"`
-	Batch         export.Batch     `yaml:"batch" doc:"how records are put together before they are sent"`
-	Spool         export.Spool     `yaml:"spool" doc:"what waits on disk for a destination that is away"`
-	MemoryLimiter MemoryLimiter    `yaml:"memory_limiter" doc:"bounds of the memory that waiting records may take"`
-	Exporters     export.Exporters `yaml:"exporters" doc:"destinations by name, which is TYPE or TYPE/NAME; none: a sink inside the agent that counts what arrives"`
-	Pipelines     export.Pipelines `yaml:"pipelines" doc:"which sources go to which exporters, by SIGNAL or SIGNAL/NAME; none: every source to every exporter that takes its signal"`
-	DrainTimeout  time.Duration    `yaml:"drain_timeout" doc:"at the end, time to deliver what was read already; what is left is read again after the next start; 0s to 10m"`
+	StateDir      string            `yaml:"state_dir" doc:"where offsets are kept; mode 0700, for one process at a time. If it is not set and an ordinary user cannot make it: $XDG_STATE_HOME/stint, else ~/.local/state/stint"`
+	NodeName      string            `yaml:"node_name" doc:"name of this machine in all telemetry; empty: $K8S_NODE_NAME, else $NODE_NAME, else the host name"`
+	Log           Log               `yaml:"log" doc:"the agent's own log, on standard error"`
+	Admin         Admin             `yaml:"admin" doc:"server of /metrics, /status (JSON) and / (page)"`
+	Health        Health            `yaml:"health" doc:"server of /livez, /readyz and /flowing"`
+	Tail          tail.Config       `yaml:"tail" doc:"log files that are followed"`
+	Journald      journal.Config    `yaml:"journald" doc:"the systemd journal"`
+	Scrape        scrape.Config     `yaml:"scrape" doc:"metrics that are read"`
+	Batch         export.Batch      `yaml:"batch" doc:"how records are put together before they are sent"`
+	Spool         export.Spool      `yaml:"spool" doc:"what waits on disk for a destination that is away"`
+	DeadLetter    export.DeadLetter `yaml:"dead_letter" doc:"what destinations refuse for good"`
+	MemoryLimiter MemoryLimiter     `yaml:"memory_limiter" doc:"bounds of the memory that waiting records may take"`
+	Exporters     export.Exporters  `yaml:"exporters" doc:"destinations by name, which is TYPE or TYPE/NAME; none: a sink inside the agent that counts what arrives"`
+	Pipelines     export.Pipelines  `yaml:"pipelines" doc:"which sources go to which exporters, by SIGNAL or SIGNAL/NAME; none: every source to every exporter that takes its signal"`
+	DrainTimeout  time.Duration     `yaml:"drain_timeout" doc:"at the end, time to deliver what was read already; what is left is read again after the next start; 0s to 10m"`
 
 	// KubernetesNode is node_name when Kubernetes gave it or somebody set it, else empty: a
 	// laptop is no node, although the agent calls it by its host name.
@@ -82,6 +83,7 @@ func Defaults() Config {
 		Scrape:        scrape.Defaults(),
 		Batch:         export.BatchDefaults(),
 		Spool:         export.SpoolDefaults(),
+		DeadLetter:    export.DeadLetterDefaults(),
 		MemoryLimiter: MemoryLimiter{CheckInterval: time.Second, LimitPercentage: 80, SpikeLimitPercentage: 25},
 		DrainTimeout:  4 * time.Second, // with the rest of stopping: under 5 s
 	}
@@ -217,7 +219,7 @@ func (c *Config) Check() error {
 	if c.Admin.Listen != "" && c.Admin.Listen == c.Health.Listen && !strings.HasSuffix(c.Admin.Listen, ":0") {
 		fault("health.listen: %s is admin.listen as well; give each its own port", c.Health.Listen)
 	}
-	errs = append(errs, c.Tail.Check(), c.Journald.Check(), c.Scrape.Check(), c.Batch.Check(), c.Spool.Check())
+	errs = append(errs, c.Tail.Check(), c.Journald.Check(), c.Scrape.Check(), c.Batch.Check(), c.Spool.Check(), c.DeadLetter.Check())
 	if c.Batch.SendBatchMaxBytes < c.Tail.MaxLineBytes {
 		fault("batch.send_batch_max_bytes: %d has no room for one record of tail.max_line_bytes (%d); raise it or lower that",
 			c.Batch.SendBatchMaxBytes, c.Tail.MaxLineBytes)

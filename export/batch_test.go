@@ -172,7 +172,7 @@ func TestRoutes(t *testing.T) {
 			"metrics/host": {Sources: []string{"host"}, Exporters: []string{"b"}},
 			"metrics/self": {Sources: []string{"self"}, Exporters: []string{"b"}},
 		}
-		e, err := New(BatchDefaults(), x, p, Spool{}, "", "1", silent, newRegistry())
+		e, err := New(Options{Batch: BatchDefaults(), Exporters: x, Pipelines: p, Version: "1", Log: silent, Registerer: newRegistry()})
 		if err != nil {
 			t.Fatal(err)
 		}

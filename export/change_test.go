@@ -109,7 +109,7 @@ func TestPipelinesChangeAttributes(t *testing.T) {
 	if err := p.Check(exporters, map[string][]string{"logs": {"test"}, "metrics": {"test"}}); err != nil {
 		t.Fatal(err)
 	}
-	e, err := New(BatchDefaults(), exporters, p, Spool{}, "", "1.2.3", silent, newRegistry())
+	e, err := New(Options{Batch: BatchDefaults(), Exporters: exporters, Pipelines: p, Version: "1.2.3", Log: silent, Registerer: newRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

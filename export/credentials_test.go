@@ -255,7 +255,7 @@ func TestCredentialFilesAtTheStart(t *testing.T) {
 			t.Run(name+" by "+transport, func(t *testing.T) {
 				e := tlsExporter(transport, "127.0.0.1:1", TLS{})
 				setCredentials(e, tc.c)
-				_, err := New(BatchDefaults(), Exporters{"x": e}, Pipelines{}, Spool{}, "", "1", silent, newRegistry())
+				_, err := New(Options{Batch: BatchDefaults(), Exporters: Exporters{"x": e}, Pipelines: Pipelines{}, Version: "1", Log: silent, Registerer: newRegistry()})
 				if err == nil || !strings.HasPrefix(err.Error(), tc.want) {
 					t.Errorf("New: %v, want %q", err, tc.want)
 				}

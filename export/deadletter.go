@@ -1,6 +1,7 @@
 package export
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ func DeadLetterDefaults() DeadLetter {
 }
 
 // Check reports every fault at once, each under its YAML path.
-func (d DeadLetter) Check() []error { return d.Rotation.check("dead_letter") }
+func (d DeadLetter) Check() error { return errors.Join(d.Rotation.check("dead_letter")...) }
 
 // maxDeadAnswer is how much of an answer is kept beside the records.
 const maxDeadAnswer = 200
@@ -65,4 +66,11 @@ func (l *deadLetters) keep(o *out, r *request, reason string, answer error) {
 		return
 	}
 	o.stats[r.signal].dead.Add(int64(r.records))
+}
+
+// finish closes the file.
+func (l *deadLetters) finish() {
+	if l != nil {
+		l.close()
+	}
 }

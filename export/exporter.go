@@ -66,11 +66,25 @@ func (r *route) to(way int, c *otlp.Chunk) {
 	lanes[c.Lane%uint32(len(lanes))].add(c)
 }
 
-// New makes the destinations; it opens no connection that it has to wait for. What can't be kept
-// in memory for a destination goes to the spool below dir; an empty dir is none.
-func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir, version string, log *slog.Logger, reg prometheus.Registerer) (*Exporting, error) {
-	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log, keep: keep, dir: dir}
-	m := newMetrics(reg, e)
+// Options are what Exporting is made of.
+type Options struct {
+	Batch      Batch
+	Exporters  Exporters
+	Pipelines  Pipelines
+	Spool      Spool
+	SpoolDir   string // where what can't be kept in memory waits; empty: nowhere
+	DeadLetter DeadLetter
+	DeadDir    string // where the dead-letter files are; empty: nowhere
+	Version    string
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// New makes the destinations; it opens no connection that it has to wait for.
+func New(opt Options) (*Exporting, error) {
+	batch, exporters, pipelines, version, log := opt.Batch, opt.Exporters, opt.Pipelines, opt.Version, opt.Log
+	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log, keep: opt.Spool, dir: opt.SpoolDir}
+	m := newMetrics(opt.Registerer, e)
 	for _, name := range slices.Sorted(maps.Keys(exporters)) {
 		o := &out{name: name, batch: batch, park: parkFor, log: log, metrics: m}
 		about := about{version: version, exporter: name, log: log, tlsFailures: m.tlsFailures.WithLabelValues(name), changed: m.changed.MustCurryWith(prometheus.Labels{"exporter": name})}
@@ -105,6 +119,11 @@ func New(batch Batch, exporters Exporters, pipelines Pipelines, keep Spool, dir,
 		if err != nil {
 			e.close()
 			return nil, fmt.Errorf("exporters.%s: %w", name, err)
+		}
+		if opt.DeadLetter.Enabled && opt.DeadDir != "" {
+			if o.dead, err = newDeadLetters(opt.DeadDir, url.PathEscape(name), opt.DeadLetter.Rotation); err != nil {
+				log.Error("no dead-letter file can be made; records that are refused are not kept", "exporter", name, "err", err)
+			}
 		}
 		e.outs[name] = o
 	}
@@ -252,6 +271,7 @@ func (e *Exporting) Run(ctx context.Context) error {
 func (e *Exporting) close() {
 	for _, o := range e.outs {
 		o.dest.close()
+		o.dead.finish()
 	}
 }
 
@@ -286,10 +306,11 @@ func (e *Exporting) CloseInput() {
 type Status struct {
 	Exporter  string    `json:"exporter"`
 	Signal    string    `json:"signal"`
-	Sent      int64     `json:"sent"`     // records accepted
-	Dropped   int64     `json:"dropped"`  // records given up
-	Rejected  int64     `json:"rejected"` // records refused within accepted requests
-	Resent    int64     `json:"resent"`   // records that may have arrived more than once
+	Sent      int64     `json:"sent"`         // records accepted
+	Dropped   int64     `json:"dropped"`      // records given up
+	Rejected  int64     `json:"rejected"`     // records refused within accepted requests
+	Dead      int64     `json:"dead_letters"` // of dropped, those in the dead-letter file
+	Resent    int64     `json:"resent"`       // records that may have arrived more than once
 	Requests  int64     `json:"requests"`
 	Retries   int64     `json:"retries"`
 	Bytes     int64     `json:"bytes"` // accepted, before compression
@@ -345,7 +366,7 @@ func (o *out) status(s otlp.Signal) *Status {
 	c, g := &o.stats[s], &o.gates[s]
 	st := &Status{
 		Exporter: o.name, Signal: s.String(),
-		Sent: c.sent.Load(), Dropped: c.dropped.Load(), Rejected: c.rejected.Load(), Resent: c.resent.Load(),
+		Sent: c.sent.Load(), Dropped: c.dropped.Load(), Rejected: c.rejected.Load(), Dead: c.dead.Load(), Resent: c.resent.Load(),
 		Requests: c.requests.Load(), Retries: c.retries.Load(), Bytes: c.bytes.Load(),
 	}
 	if ns := c.lastOK.Load(); ns != 0 {

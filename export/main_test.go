@@ -136,7 +136,7 @@ var fast = Retry{InitialInterval: 10 * time.Millisecond, MaxInterval: 20 * time.
 func newExporting(t testing.TB, b Batch, exporters Exporters, log *slog.Logger) (*Exporting, *prometheus.Registry) {
 	t.Helper()
 	reg := newRegistry()
-	e, err := New(b, exporters, DefaultPipelines(exporters, map[string][]string{"logs": {"test"}, "metrics": {"test"}}), Spool{}, "", "1.2.3", log, reg)
+	e, err := New(Options{Batch: b, Exporters: exporters, Pipelines: DefaultPipelines(exporters, map[string][]string{"logs": {"test"}, "metrics": {"test"}}), Version: "1.2.3", Log: log, Registerer: reg})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ var outLabels = []string{"exporter", "signal"}
 var (
 	descSent     = prometheus.NewDesc("stint_export_sent_records_total", "Records that a destination has accepted.", outLabels, nil)
 	descResent   = prometheus.NewDesc("stint_export_resent_records_total", "Records that a destination may have got more than once, because an answer was lost.", outLabels, nil)
+	descDead     = prometheus.NewDesc("stint_export_dead_letter_records_total", "Records that were given up and are in the dead-letter file.", outLabels, nil)
 	descRequests = prometheus.NewDesc("stint_export_requests_total", "Requests sent, whatever their answer.", outLabels, nil)
 	descRetries  = prometheus.NewDesc("stint_export_retries_total", "Requests that were refused for now and are sent again.", outLabels, nil)
 	descBytes    = prometheus.NewDesc("stint_export_sent_bytes_total", "Bytes of accepted requests before compression.", outLabels, nil)
@@ -54,7 +55,7 @@ func (m *metrics) drop(exporter string, s otlp.Signal, reason string, records in
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSent, descResent, descRequests, descRetries, descBytes, descQueue, descSpooled, descOnDisk, descDamaged, descUp, descLastOK} {
+	for _, d := range []*prometheus.Desc{descSent, descResent, descDead, descRequests, descRetries, descBytes, descQueue, descSpooled, descOnDisk, descDamaged, descUp, descLastOK} {
 		ch <- d
 	}
 }
@@ -67,6 +68,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		put(descSent, prometheus.CounterValue, float64(s.Sent))
 		put(descResent, prometheus.CounterValue, float64(s.Resent))
+		put(descDead, prometheus.CounterValue, float64(s.Dead))
 		put(descRequests, prometheus.CounterValue, float64(s.Requests))
 		put(descRetries, prometheus.CounterValue, float64(s.Retries))
 		put(descBytes, prometheus.CounterValue, float64(s.Bytes))

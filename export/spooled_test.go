@@ -20,7 +20,7 @@ func spooled(t testing.TB, dir string, x Exporters, keep Spool) (e *Exporting, s
 	t.Helper()
 	b := BatchDefaults()
 	b.Timeout = 5 * time.Millisecond
-	e, err := New(b, x, DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), keep, dir, "1", silent, newRegistry())
+	e, err := New(Options{Batch: b, Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), Spool: keep, SpoolDir: dir, Version: "1", Log: silent, Registerer: newRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func TestEndWithUnreadableSpool(t *testing.T) {
 	b := BatchDefaults()
 	b.Timeout = 5 * time.Millisecond
 	x := Exporters{"otlphttp": to(r)}
-	e, err := New(b, x, DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), SpoolDefaults(), dir, "1", slog.New(slog.NewTextHandler(l, nil)), newRegistry())
+	e, err := New(Options{Batch: b, Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), Spool: SpoolDefaults(), SpoolDir: dir, Version: "1", Log: slog.New(slog.NewTextHandler(l, nil)), Registerer: newRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,7 +369,7 @@ func TestLeftover(t *testing.T) {
 			l := &told{message: "to deliver it", came: make(chan struct{})}
 			x, keep := Exporters{tc.exporter: to(r)}, SpoolDefaults()
 			keep.Enabled = tc.enabled
-			if _, err := New(BatchDefaults(), x, DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), keep, tc.dir, "1", slog.New(slog.NewTextHandler(l, nil)), newRegistry()); err != nil {
+			if _, err := New(Options{Batch: BatchDefaults(), Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), Spool: keep, SpoolDir: tc.dir, Version: "1", Log: slog.New(slog.NewTextHandler(l, nil)), Registerer: newRegistry()}); err != nil {
 				t.Fatal(err)
 			}
 			got := false

@@ -314,7 +314,7 @@ func TestTLSFiles(t *testing.T) {
 		for transport := range transports {
 			t.Run(name+" by "+transport, func(t *testing.T) {
 				x := Exporters{"a": tlsExporter("grpc", "127.0.0.1:1", TLS{Insecure: true}), "x": tlsExporter(transport, "127.0.0.1:1", tc.tls)}
-				_, err := New(BatchDefaults(), x, Pipelines{}, Spool{}, "", "1", silent, newRegistry())
+				_, err := New(Options{Batch: BatchDefaults(), Exporters: x, Pipelines: Pipelines{}, Version: "1", Log: silent, Registerer: newRegistry()})
 				if err == nil || !strings.HasPrefix(err.Error(), tc.err) {
 					t.Errorf("New: %v, want %q", err, tc.err)
 				}

@@ -103,7 +103,7 @@ func newPusher(t *testing.T, server *prometheus, compression string) *pusher {
 	batch := export.BatchDefaults()
 	batch.Timeout = 50 * time.Millisecond
 	pipelines := export.DefaultPipelines(exporters, map[string][]string{"metrics": {"test"}})
-	e, err := export.New(batch, exporters, pipelines, export.Spool{}, "", "test", slog.New(slog.NewTextHandler(io.Discard, nil)), prom.NewRegistry())
+	e, err := export.New(export.Options{Batch: batch, Exporters: exporters, Pipelines: pipelines, Version: "test", Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Registerer: prom.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func TestVictoriaLogs(t *testing.T) {
 	batch := export.BatchDefaults()
 	batch.Timeout = 20 * time.Millisecond
 	pipelines := export.DefaultPipelines(exporters, map[string][]string{"logs": {"test"}})
-	e, err := export.New(batch, exporters, pipelines, export.Spool{}, "", "test", slog.New(slog.NewTextHandler(io.Discard, nil)), prom.NewRegistry())
+	e, err := export.New(export.Options{Batch: batch, Exporters: exporters, Pipelines: pipelines, Version: "test", Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Registerer: prom.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

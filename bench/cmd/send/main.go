@@ -75,7 +75,7 @@ func run(to, protocol, compression string, bytes int64) (res sent, err error) {
 	exporters := export.Exporters{"to": v.(export.Exporter)}
 	pipelines := export.DefaultPipelines(exporters, map[string][]string{"logs": {"send"}})
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	e, err := export.New(export.BatchDefaults(), exporters, pipelines, export.Spool{}, "", "bench", log, prometheus.NewRegistry())
+	e, err := export.New(export.Options{Batch: export.BatchDefaults(), Exporters: exporters, Pipelines: pipelines, Version: "bench", Log: log, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		return res, err
 	}
