@@ -124,9 +124,12 @@ exporters:
   otlphttp/connect: {endpoint: "https://gateway.example", proxy_url: "http://u:%[12]s@%[6]s"}
   otlphttp/partial: {logs_endpoint: "http://%[13]s/?key=%[15]s", bearer_token: %[14]s}
   otlphttp/away: {logs_endpoint: "http://127.0.0.1:1/?key=%[15]s"}
+  elasticsearch/key: {endpoint: "http://%[7]s", api_key: %[16]s}
+  elasticsearch/page: {endpoint: "http://%[13]s", user: jack, password: %[17]s}
+  elasticsearch/away: {endpoint: "http://127.0.0.1:1/?key=%[15]s"}
 `, grpcAddr, secret("header"), secret("authorization"), file("token", secret("bearer_token_file")), secret("proxy-grpc"), p.http(t, http.StatusProxyAuthRequired),
 		p.http(t, http.StatusUnauthorized), secret("password"), file("password", secret("password_file")), file("tenant", secret("headers_file")),
-		secret("proxy-http"), secret("proxy-connect"), p.http(t, http.StatusOK), secret("bearer_token"), "in-the-query-73921")
+		secret("proxy-http"), secret("proxy-connect"), p.http(t, http.StatusOK), secret("bearer_token"), "in-the-query-73921", secret("api_key"), secret("password-es"))
 	cfg, report := loadText(t, yaml, nil)
 	if len(report.Faults) > 0 {
 		t.Fatal(report.Faults)

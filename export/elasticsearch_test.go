@@ -957,3 +957,29 @@ func TestBulkAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A server that answers 413 before it has read the body, and hangs up, as Elasticsearch does: the
+// answer may be lost to the client, the data is not.
+func TestEarlyRefusalOfSize(t *testing.T) {
+	s := newBulkServer(t)
+	early := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > 400_000 {
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		s.ServeHTTP(w, r)
+	}))
+	defer early.Close()
+	c := newTestElasticsearch(early.URL)
+	c.Compression = "none"
+	e, _ := newExporting(t, BatchDefaults(), Exporters{"elasticsearch": c}, silent)
+	src := newSource(t)
+	deliver(t, e, src.logs("a", 1000, 3000))
+	if got := s.records("a"); !slices.Equal(got, names("a", 0, 1000)) {
+		t.Errorf("%d records", len(got))
+	}
+	if st := statusOf(t, e, otlp.Logs); st.Sent != 1000 || st.Dropped != 0 {
+		t.Errorf("%+v", st)
+	}
+}

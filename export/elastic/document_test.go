@@ -553,8 +553,10 @@ func TestRandomDocuments(t *testing.T) {
 // Whatever bytes are taken for a record, a server would take the document.
 func FuzzEncode(f *testing.F) {
 	b, _ := proto.Marshal(&logspb.LogRecord{TimeUnixNano: 1, Body: anyOf(kvs{"a", 1, "a.b", list{kvs{"", 1.5}}}), Attributes: kvs{"a", "b", "\u00e9", true, "a", 1}.pairs()})
-	for mapping := range uint8(4) {
+	named, _ := proto.Marshal(&logspb.LogRecord{Attributes: kvs{attrDataset, "Ä/", attrNamespace, "-", attrPrefix, "-_É", attrSuffix, ":"}.pairs()})
+	for mapping := range uint8(8) {
 		f.Add(b, mapping)
+		f.Add(named, mapping)
 	}
 	group := otlp.NewGroup([]otlp.KeyValue{otlp.Attr("host.name", "n"), otlp.Attr("a.b", "c")}, otlp.SchemaURL, "fuzz", "1")
 	f.Fuzz(func(t *testing.T, message []byte, mapping uint8) {
@@ -563,6 +565,9 @@ func FuzzEncode(f *testing.F) {
 		}
 		m := []string{OTel, ECS, None, BodyMap}[mapping%4]
 		e := NewEncoder(Format{Mapping: m, IDs: true})
+		if mapping >= 4 {
+			e = NewEncoder(Format{Mapping: m, Index: "x", Dynamic: true, Separator: "-", Date: "%Y"})
+		}
 		e.Begin(now, false)
 		e.Group(group)
 		line, _, err := e.Append(nil, message)
@@ -573,7 +578,10 @@ func FuzzEncode(f *testing.F) {
 			return
 		}
 		action, doc, _ := bytes.Cut(line, []byte("\n"))
-		if !json.Valid(action) || len(doc) == 0 || bytes.IndexByte(doc, '\n') != len(doc)-1 {
+		if name, _, _ := indexOf(t, string(action)); CheckIndex(name) != nil {
+			t.Fatalf("%q: %v", name, CheckIndex(name))
+		}
+		if len(doc) == 0 || bytes.IndexByte(doc, '\n') != len(doc)-1 {
 			t.Fatalf("%q", line)
 		}
 		judge(t, m, doc, false)
