@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench test-crash test-otelcol test-prometheus test-victorialogs test-peers test-vm test-cluster package image manifests clean
+.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs test-crash test-otelcol test-prometheus test-victorialogs test-peers test-vm test-cluster package image manifests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -36,21 +36,27 @@ bench: build bin/node_exporter ## micro-benchmarks, and backlog, load, silence, 
 test-crash: build ## SIGKILL at 30 random moments, and every 3 s, under load: nothing lost
 	go test -count=1 -tags="grpcnotrace crash" -run 'TestCrash|TestKillEvery3s' -v -timeout 20m ./cmd/stint-agent
 
-test-otelcol: build ## every line and metric against a real OpenTelemetry Collector
+deps-test: peer-otelcol peer-prometheus peer-victorialogs peer-hostmetrics bin/node_exporter ## the real servers that the tests below run against, each from its Go module
+
+peer-otelcol:
 	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .
+peer-hostmetrics:
+	cd bench/hostmetrics && CGO_ENABLED=0 go build -trimpath -o hostmetrics .
+peer-prometheus:
+	cd bench/prometheus && CGO_ENABLED=0 go build -trimpath -tags=remove_all_sd -o prometheus github.com/prometheus/prometheus/cmd/prometheus
+peer-victorialogs:
+	cd bench/victorialogs && CGO_ENABLED=0 go build -trimpath -o victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
+
+test-otelcol: build peer-otelcol ## every line and metric against a real OpenTelemetry Collector
 	cd bench && go test -count=1 -timeout 20m -run TestAgentToCollector ./e2e
 
-test-prometheus: build ## metrics in a real Prometheus
-	cd bench/prometheus && CGO_ENABLED=0 go build -trimpath -tags=remove_all_sd -o prometheus github.com/prometheus/prometheus/cmd/prometheus
+test-prometheus: build peer-prometheus ## metrics in a real Prometheus
 	cd bench && go test -count=1 -timeout 10m -run TestPrometheus ./e2e
 
-test-victorialogs: ## logs in a real VictoriaLogs, through Elasticsearch's _bulk API
-	cd bench/victorialogs && CGO_ENABLED=0 go build -trimpath -o victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
+test-victorialogs: peer-victorialogs ## logs in a real VictoriaLogs: by the _bulk API of Elasticsearch, the push API of Loki, and OTLP
 	cd bench && go test -count=1 -timeout 10m -run TestVictoriaLogs ./e2e
 
-test-peers: build bin/node_exporter ## every series of node_exporter and of hostmetrics has its pair here, with the same value
-	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .
-	cd bench/hostmetrics && CGO_ENABLED=0 go build -trimpath -o hostmetrics .
+test-peers: build peer-otelcol peer-hostmetrics bin/node_exporter ## every series of node_exporter and of hostmetrics has its pair here, with the same value
 	cd bench && go test -count=1 -timeout 10m -run TestPeers -v ./e2e
 
 test-vm: build ## the agent as a service of a Debian with systemd and cgroup v2, under qemu; takes root and some minutes

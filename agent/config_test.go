@@ -197,7 +197,7 @@ func TestCheckFaults(t *testing.T) {
 		"a path behind the port": {text: "exporters: {otlp: {endpoint: 'http://a:4317/v1'}}", want: []string{`1:30: exporters.otlp.endpoint: "http://a:4317/v1" is not host:port (port "4317/v1" is not 1 to 65535); write e.g. stint-cluster:4317`}},
 		"credentials in an endpoint are not shown": {text: "exporters: {otlp: {endpoint: 'http://u:p@a:4317'}, otlphttp: {endpoint: 'http://u:p%%@a:4318'}}", want: []string{
 			`1:30: exporters.otlp.endpoint: holds a user name or password; put credentials into headers`,
-			`1:73: exporters.otlphttp.endpoint: holds a user name or password; put credentials into headers`}},
+			`1:73: exporters.otlphttp.endpoint: holds a user name or password; put credentials into user and password, or headers`}},
 		"URLs that are none": {text: "exporters: {otlphttp: {endpoint: 'a:4318', logs_endpoint: 'ftp://a', metrics_endpoint: 'http://a:0/x'}}", want: []string{
 			`1:34: exporters.otlphttp.endpoint: "a:4318" is not an http or https URL; write e.g. http://collector:4318`,
 			`1:59: exporters.otlphttp.logs_endpoint: "ftp://a" is not an http or https URL; write e.g. http://collector:4318`,

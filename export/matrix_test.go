@@ -300,7 +300,7 @@ func TestMatrix(t *testing.T) {
 		"a redirect":            {fault: firstTimes(1, status(302, "Location", "/elsewhere")), wait: true, kind: Misconfigured},
 		"413 over 6 kB": {fault: func(_ int, w http.ResponseWriter, _ *http.Request, body []byte, _ func()) bool {
 			if len(body) > 6000 {
-				http.Error(w, "too large", 413)
+				http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 			}
 			return len(body) > 6000
 		}},

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,8 +19,8 @@ import (
 	"stint/export/otlp"
 )
 
-// TestVictoriaLogs: documents of every shape arrive in a real server that speaks _bulk, also when
-// it is away for a while, each once and with what it says.
+// TestVictoriaLogs: records arrive in a real server that speaks _bulk, with documents of every shape, Loki's push
+// API and OTLP, also when it is away for a while, each once and with what it says.
 func TestVictoriaLogs(t *testing.T) {
 	dir, address := t.TempDir(), freeAddress(t)
 	start := func() *process {
@@ -40,6 +39,7 @@ func TestVictoriaLogs(t *testing.T) {
 	server := start()
 
 	const each = 3000
+	quick := export.Retry{InitialInterval: 10 * time.Millisecond, MaxInterval: 50 * time.Millisecond}
 	exporters := export.Exporters{}
 	for mapping, message := range map[string]string{elastic.OTel: "body.text", elastic.ECS: "message", elastic.None: "Body"} {
 		v, err := export.Exporters{}.NewValue("elasticsearch/" + mapping)
@@ -49,9 +49,25 @@ func TestVictoriaLogs(t *testing.T) {
 		c := v.(*export.Elasticsearch)
 		c.Endpoint = "http://" + address + "/insert/elasticsearch?_time_field=@timestamp&_msg_field=" + message + "&extra_fields=shape=" + mapping
 		c.Mapping.Mode = mapping
-		c.RetryOnFailure = export.Retry{InitialInterval: 10 * time.Millisecond, MaxInterval: 50 * time.Millisecond}
+		c.RetryOnFailure = quick
 		exporters["elasticsearch/"+mapping] = c
 	}
+	lokiValue, err := export.Exporters{}.NewValue("loki")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loki := lokiValue.(*export.Loki)
+	loki.Endpoint = "http://" + address + "/insert/loki/api/v1/push?extra_fields=shape=loki"
+	loki.RetryOnFailure = quick
+	exporters["loki"] = loki
+	otlpHTTP, err := export.Exporters{}.NewValue("otlphttp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	native := otlpHTTP.(*export.OTLPHTTP)
+	native.LogsEndpoint = "http://" + address + "/insert/opentelemetry/v1/logs?extra_fields=shape=otlp"
+	native.RetryOnFailure = quick
+	exporters["otlphttp"] = native
 	batch := export.BatchDefaults()
 	batch.Timeout = 20 * time.Millisecond
 	pipelines := export.DefaultPipelines(exporters, map[string][]string{"logs": {"test"}})
@@ -97,7 +113,7 @@ func TestVictoriaLogs(t *testing.T) {
 		return sum
 	}
 	push(0, 1000)
-	waitFor(t, 20*time.Second, "the first records to be taken", func() bool { return sent() == 3*1000 })
+	waitFor(t, 20*time.Second, "the first records to be taken", func() bool { return sent() == int64(len(exporters))*1000 })
 	server.stop(t)
 	push(1000, 2000)
 	waitFor(t, 20*time.Second, "every destination to be down", func() bool {
@@ -107,16 +123,18 @@ func TestVictoriaLogs(t *testing.T) {
 				down++
 			}
 		}
-		return down == 3
+		return down == len(exporters)
 	})
-	server = start()
+	start()
 	push(2000, each)
-	waitFor(t, 30*time.Second, "all records to be taken", func() bool { return sent() == 3*each })
+	waitFor(t, 30*time.Second, "all records to be taken", func() bool { return sent() == int64(len(exporters))*each })
 
-	for mapping, names := range map[string][3]string{
-		elastic.OTel: {"attributes.number", "resource.attributes.k8s.pod.name", "attributes.a"},
-		elastic.ECS:  {"number", "kubernetes.pod.name", "a.value"},
-		elastic.None: {"Attributes.number", "Resource.k8s.pod.name", "Attributes.a.value"},
+	for mapping, names := range map[string][4]string{
+		elastic.OTel: {"attributes.number", "resource.attributes.k8s.pod.name", "attributes.a", "attributes.a.b"},
+		elastic.ECS:  {"number", "kubernetes.pod.name", "a.value", "a.b"},
+		elastic.None: {"Attributes.number", "Resource.k8s.pod.name", "Attributes.a.value", "Attributes.a.b"},
+		"loki":       {"number", "k8s_pod_name", "a", "a_b"},
+		"otlp":       {"number", "k8s.pod.name", "a", "a.b"},
 	} {
 		var lines map[string]map[string]string
 		waitFor(t, 20*time.Second, "the records to be found", func() bool {
@@ -129,7 +147,7 @@ func TestVictoriaLogs(t *testing.T) {
 		for n := range each {
 			l := lines[text(n)]
 			at, err := time.Parse(time.RFC3339Nano, l["_time"])
-			if err != nil || at.UnixNano() != begin.UnixNano()+int64(n) || l[names[0]] != fmt.Sprint(n) || l[names[1]] != "orders-1" || l[names[2]] != "x" || l[strings.TrimSuffix(names[2], ".value")+".b"] != "y" {
+			if err != nil || at.UnixNano() != begin.UnixNano()+int64(n) || l[names[0]] != fmt.Sprint(n) || l[names[1]] != "orders-1" || l[names[2]] != "x" || l[names[3]] != "y" {
 				t.Fatalf("%s: line %d is %v", mapping, n, l)
 			}
 		}
