@@ -10,7 +10,7 @@ FUZZTIME ?= 10s
 .PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs test-crash test-otelcol test-prometheus test-victorialogs test-peers test-vm test-cluster package image manifests clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 build: ## bin/stint-agent (and bin/stint-cluster once there is one)
 	$(GO_BUILD) -o bin/stint-agent ./cmd/stint-agent
