@@ -221,8 +221,11 @@ func (e *Exporting) openSpool(o *out, signal otlp.Signal) *spool.Spool {
 		dir = filepath.Join(url.PathEscape(o.name), fmt.Sprintf("%s-%d", signal, n))
 	}
 	e.spools = append(e.spools, dir)
+	if o.budget == nil {
+		o.budget = spool.NewBudget(e.keep.MaxBytes)
+	}
 	s, err := spool.Open(spool.Options{
-		Dir: filepath.Join(e.dir, dir), MaxBytes: e.keep.MaxBytes, MaxAge: e.keep.MaxAge,
+		Dir: filepath.Join(e.dir, dir), Budget: o.budget, MaxAge: e.keep.MaxAge,
 		Dropped: func(reason string, records int64) { o.drop(signal, reason, int(records), nil) },
 		Log:     e.log.With("exporter", o.name),
 	})

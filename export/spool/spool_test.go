@@ -27,7 +27,7 @@ type losses map[string]int64
 
 func open(t testing.TB, dir string, max int64, lost losses) *Spool {
 	t.Helper()
-	s, err := Open(Options{Dir: dir, MaxBytes: max, MaxAge: time.Hour, Log: silent, Dropped: func(reason string, n int64) { lost[reason] += n }})
+	s, err := Open(Options{Dir: dir, Budget: NewBudget(max), MaxAge: time.Hour, Log: silent, Dropped: func(reason string, n int64) { lost[reason] += n }})
 	if err != nil {
 		t.Fatal(err)
 	}
