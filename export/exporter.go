@@ -203,6 +203,7 @@ func (e *Exporting) newLanes(cfg Batch, signal otlp.Signal, names []string, p Pi
 			}
 			q := newQueue(e.outs[name], l, limit, s)
 			q.change = newChange(p)
+			q.refuse = s != nil && e.keep.WhenFull == refuse
 			l.queues = append(l.queues, q)
 		}
 		lanes = append(lanes, l)
@@ -225,7 +226,7 @@ func (e *Exporting) openSpool(o *out, signal otlp.Signal) *spool.Spool {
 		o.budget = spool.NewBudget(e.keep.MaxBytes)
 	}
 	s, err := spool.Open(spool.Options{
-		Dir: filepath.Join(e.dir, dir), Budget: o.budget, MaxAge: e.keep.MaxAge,
+		Dir: filepath.Join(e.dir, dir), Budget: o.budget, MaxAge: e.keep.MaxAge, Refuse: e.keep.WhenFull == refuse,
 		Dropped: func(reason string, records int64) { o.drop(signal, reason, int(records), nil) },
 		Log:     e.log.With("exporter", o.name),
 	})

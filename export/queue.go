@@ -1,6 +1,7 @@
 package export
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ type queue struct {
 	lane   *lane
 	limit  int64         // bytes in memory; 0 = as much as there is: the pool is the bound
 	spool  *spool.Spool  // nil: memory only
+	refuse bool          // over limit, with a spool that is full, the newest go
 	change *change       // of attributes, before sending; nil: none
 	wake   chan struct{} // of capacity 1; something came
 	spill  chan struct{} // of capacity 1; it is time to move to the disk
@@ -61,23 +63,27 @@ func (q *queue) push(b *batch) {
 	if q.spool != nil && (over || q.out.gates[b.signal].isDown()) {
 		raise(q.spill)
 	}
-	q.giveUp(gone)
+	q.giveUp(gone, queueFull)
 }
 
-// shrink takes the oldest off the list until the rest is within the limit. Needs mu.
+// shrink takes the oldest off the list, or the newest, until the rest is within the limit. Needs mu.
 func (q *queue) shrink() (gone []*batch) {
 	for q.limit > 0 && q.bytes > q.limit && len(q.list) > 1 {
-		gone = append(gone, q.list[0])
-		q.bytes -= int64(q.list[0].bytes)
-		q.list[0] = nil
-		q.list = q.list[1:]
+		var b *batch
+		if last := len(q.list) - 1; q.refuse {
+			b, q.list[last], q.list = q.list[last], nil, q.list[:last]
+		} else {
+			b, q.list[0], q.list = q.list[0], nil, q.list[1:]
+		}
+		q.bytes -= int64(b.bytes)
+		gone = append(gone, b)
 	}
 	return gone
 }
 
-func (q *queue) giveUp(gone []*batch) {
+func (q *queue) giveUp(gone []*batch, reason string) {
 	for _, b := range gone {
-		q.out.drop(b.signal, queueFull, b.records, nil)
+		q.out.drop(b.signal, reason, b.records, nil)
 		b.done(otlp.Dropped)
 	}
 }
@@ -316,7 +322,11 @@ func (q *queue) persist() {
 	q.list = append(list[n:len(list):len(list)], q.list...)
 	gone := q.shrink()
 	q.mu.Unlock()
-	q.giveUp(gone)
+	reason := queueFull
+	if errors.Is(err, spool.ErrFull) {
+		reason = spool.Full
+	}
+	q.giveUp(gone, reason)
 }
 
 func entryOf(r *request) *spool.Entry {
