@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -20,6 +19,7 @@ const (
 	killWriters = 4
 	killRecords = 3       // of an entry
 	killBytes   = 2 << 20 // segments of 256 KiB
+	killWaits   = 1000    // entries that may wait: no more than fit, since nothing is to be dropped
 )
 
 // killed is what a process that was killed had said of one of its writers.
@@ -153,16 +153,22 @@ func killChild(t *testing.T, dir string) {
 	fmt.Sscan(os.Getenv("STINT_SPOOL_ROUND"), &round)
 	s := open(t, dir, killBytes, losses{})
 	say := func(what string, id uint64, done int) { fmt.Fprintln(os.Stdout, what, id, done) } // one write(2)
+	waits, came := make(chan struct{}, killWaits), make(chan struct{}, 1)
+	for range min(s.Size().Records/killRecords, killWaits) {
+		waits <- struct{}{}
+	}
 	for w := range uint64(killWriters) {
 		go func() {
 			for id := (round*killWriters + w) << 32; ; id++ {
-				for s.Size().Bytes > killBytes/4 { // the reader is behind; nothing is to be dropped
-					runtime.Gosched()
-				}
+				waits <- struct{}{}
 				if n, err := s.Append(killEntry(id)); n != 1 || err != nil {
 					panic(fmt.Sprint("Append: ", n, err))
 				}
 				say("written", id, 0)
+				select {
+				case came <- struct{}{}:
+				default:
+				}
 			}
 		}()
 	}
@@ -173,7 +179,7 @@ func killChild(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		if e == nil {
-			runtime.Gosched()
+			<-came
 			continue
 		}
 		id := killNumber(t, e)
@@ -188,5 +194,9 @@ func killChild(t *testing.T, dir string) {
 		}
 		s.Ack(e)
 		say("acked", id, killRecords)
+		select {
+		case <-waits:
+		default: // it was there before this process
+		}
 	}
 }
