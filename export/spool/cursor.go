@@ -92,7 +92,11 @@ func (c *cursor) save(p position) error {
 		return err
 	}
 	c.slot, c.dirty = 1-c.slot, true
-	if time.Since(c.synced) < cursorSync {
+	return c.syncNowAndThen()
+}
+
+func (c *cursor) syncNowAndThen() error {
+	if !c.dirty || time.Since(c.synced) < cursorSync {
 		return nil
 	}
 	return c.sync()

@@ -232,7 +232,11 @@ func (s *Spool) saveCursor() {
 		s.cursor.remove()
 		return
 	}
-	if err := s.cursor.save(position{s.segments[0].id, s.at, s.done}); err != nil {
+	s.cursorFailed(s.cursor.save(position{s.segments[0].id, s.at, s.done}))
+}
+
+func (s *Spool) cursorFailed(err error) {
+	if err != nil {
 		s.o.Log.Warn("the place in the spool can't be saved; after a restart requests are sent twice", "dir", s.o.Dir, "err", err)
 	}
 }

@@ -89,6 +89,7 @@ func (s *Spool) writeWaiting() {
 		}
 	}
 	s.flush(&r)
+	s.cursorFailed(s.cursor.syncNowAndThen()) // nothing may be acknowledged for long
 }
 
 // filled is how many bytes stand in the segment that is written to.
