@@ -7,9 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	colmetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+	"google.golang.org/protobuf/proto"
 
 	"stint/export/otlp"
 	"stint/export/spool"
@@ -250,4 +255,67 @@ func TestSpoolRefuses(t *testing.T) {
 	if n := drops(t, e, "otlphttp", otlp.Metrics, spool.Full); int64(n) != st.Dropped || n == 0 || int(st.Sent) != len(got) {
 		t.Errorf("%d arrived, sent %d, dropped %d, of them by the spool %d", len(got), st.Sent, st.Dropped, n)
 	}
+}
+
+// picky takes the first half of a request and wants the second again, is away for a while, and so on.
+type picky struct {
+	t     *testing.T
+	mu    sync.Mutex
+	calls int
+	taken []string
+}
+
+func (d *picky) send(_ context.Context, r *request) Verdict {
+	var m colmetrics.ExportMetricsServiceRequest
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first, second, ok := r.split()
+	v := Verdict{Kind: Again}
+	switch d.calls++; {
+	case d.calls%3 != 0: // away
+		return v
+	case ok:
+		v.Rest, r = second, first
+	default:
+		v.Kind = OK
+	}
+	if err := proto.Unmarshal(r.bytes(), &m); err != nil {
+		d.t.Error(err)
+	}
+	for _, name := range metricNames(&m) {
+		name, _, _ = strings.Cut(name, " ")
+		d.taken = append(d.taken, name)
+	}
+	return v
+}
+
+func (d *picky) close() {}
+
+// A destination that answers for each record gets none twice that it took, though what waits lies on the
+// disk; the disk does not tell which were taken out of the middle, so that their memory is kept.
+func TestRestIsNotReadAgain(t *testing.T) {
+	r, _ := outage(t)
+	x := Exporters{"otlphttp": to(r)}
+	b := BatchDefaults()
+	b.Timeout = 5 * time.Millisecond
+	e, err := New(b, x, DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), SpoolDefaults(), t.TempDir(), "1", silent, newRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.close()
+	d := &picky{t: t}
+	e.outs["otlphttp"].dest = d
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); e.Run(ctx) }()
+	s := newSource(t)
+	for range 3 {
+		e.Input(otlp.Metrics, "test")(s.metrics("host", 16, 100))
+	}
+	eventually(t, "delivery", func() bool { st := e.Status()[0]; return st.Sent == 48 && st.OnDisk == 0 })
+	cancel()
+	<-done
+	got := &receiver{t: t, got: d.taken}
+	got.want("host", 48)
+	s.want(3, 0, 0)
 }
