@@ -3,6 +3,7 @@ package export
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"stint/export/otlp"
@@ -18,6 +19,7 @@ type queue struct {
 	lane   *lane
 	limit  int64         // bytes in memory; 0 = as much as there is: the pool is the bound
 	spool  *spool.Spool  // nil: memory only
+	lazy   *atomic.Bool  // what waits moves to the disk only while it is set; nil: whenever it is away
 	refuse bool          // over limit, with a spool that is full, the newest go
 	change *change       // of attributes, before sending; nil: none
 	wake   chan struct{} // of capacity 1; something came
@@ -60,11 +62,14 @@ func (q *queue) push(b *batch) {
 	}
 	q.mu.Unlock()
 	raise(q.wake)
-	if q.spool != nil && (over || q.out.gates[b.signal].isDown()) {
+	if q.spills() && (over || q.out.gates[b.signal].isDown()) {
 		raise(q.spill)
 	}
 	q.giveUp(gone, queueFull)
 }
+
+// spills says whether what waits is to move to the disk, when there is a reason.
+func (q *queue) spills() bool { return q.spool != nil && (q.lazy == nil || q.lazy.Load()) }
 
 // shrink takes the oldest off the list, or the newest, until the rest is within the limit. Needs mu.
 func (q *queue) shrink() (gone []*batch) {
@@ -257,7 +262,7 @@ func (q *queue) takeUp() *batch {
 func (q *queue) done(o otlp.Outcome) {
 	q.order.Lock()
 	b, e := q.flying, q.entry
-	if b == nil || e == nil && o == otlp.Aborted && q.spool != nil { // abort moves it to the disk
+	if b == nil || e == nil && o == otlp.Aborted && q.spills() { // abort moves it to the disk
 		q.order.Unlock()
 		return
 	}
@@ -274,8 +279,11 @@ func (q *queue) done(o otlp.Outcome) {
 	b.lane.ended()
 }
 
-// persist moves everything that waits to the disk, with what is being sent before it.
+// persist moves everything that waits to the disk, with what is being sent before it, where that is wanted.
 func (q *queue) persist() {
+	if !q.spills() {
+		return
+	}
 	q.order.Lock()
 	defer q.order.Unlock()
 	q.mu.Lock()

@@ -257,6 +257,74 @@ func TestSpoolRefuses(t *testing.T) {
 	}
 }
 
+// Logs wait in their files, and move to the disk only while these are about to vanish. Then as much is read as
+// the disk has room for, and it arrives once and in order, also after a kill; what finds no room waits.
+func TestVanishingLogs(t *testing.T) {
+	r, _ := outage(t)
+	dir := t.TempDir()
+	b := BatchDefaults()
+	b.Timeout = 5 * time.Millisecond
+	keep := SpoolDefaults()
+	keep.MaxBytes = 4 << 20
+	run := func(dir string, r *receiver) (*Exporting, func()) {
+		x := Exporters{"otlphttp": to(r)}
+		e, err := New(b, x, DefaultPipelines(x, map[string][]string{"logs": {"test"}}), keep, dir, "1", silent, newRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); e.Run(ctx) }()
+		return e, sync.OnceFunc(func() { cancel(); <-done })
+	}
+	e, stop := run(dir, r)
+	defer stop()
+	s := newSource(t)
+	add := func() {
+		for _, host := range []string{"a", "b", "c"} {
+			e.Input(otlp.Logs, "test")(s.logs(host, 20, 10_000))
+		}
+	}
+	add()
+	eventually(t, "outage", func() bool { return e.Status()[0].Retries > 3 })
+	if st := e.Status()[0]; st.Spooled != 0 || s.pool.Used() == 0 {
+		t.Errorf("without need it is on the disk: %+v", st)
+	}
+	e.Vanishing(true)
+	eventually(t, "memory that is free", func() bool { return s.pool.Used() == 0 })
+	add()
+	eventually(t, "memory that is free of more", func() bool { return s.pool.Used() == 0 && e.Status()[0].Spooled == 120 })
+	copied := t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil { // as a kill would leave it
+		t.Fatal(err)
+	}
+	after, down := outage(t)
+	down.Store(false)
+	e2, stop2 := run(copied, after)
+	defer stop2()
+	eventually(t, "delivery", func() bool { return len(after.records()) == 120 && e2.Status()[0].OnDisk == 0 })
+	for _, host := range []string{"a", "b", "c"} {
+		after.want(host, 40)
+	}
+
+	const more = 8
+	for range more { // 4.8 MB
+		add()
+	}
+	eventually(t, "full disk", func() bool {
+		st := e.Status()[0]
+		return st.Spooled > 300 && st.WaitBytes > 0 && s.pool.Used() > 0
+	})
+	e.Vanishing(false)
+	stop()
+	if d, n, a := s.settled(); n != 0 || a == 0 || d+a != 3*(2+more) {
+		t.Errorf("%d chunks are on the disk, %d dropped, %d are to be read again", d, n, a)
+	}
+	if st := e.Status()[0]; st.Dropped != 0 || st.OnDisk > keep.MaxBytes {
+		t.Errorf("in the end %+v", st)
+	}
+}
+
 // picky takes the first half of a request and wants the second again, is away for a while, and so on.
 type picky struct {
 	t     *testing.T
