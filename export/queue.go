@@ -190,9 +190,7 @@ func (q *queue) replay(e *spool.Entry) *batch {
 	for _, p := range pieces {
 		r.pieces = append(r.pieces, piece{p.Group, p.Data, p.Records})
 	}
-	if _, rest, ok := r.cut(e.Done); ok && e.Done > 0 {
-		r = rest
-	}
+	r = r.behind(e.Done)
 	b := &batch{signal: signal, records: r.records, bytes: len(whole), whole: r, lane: q.lane}
 	b.left.Store(1)
 	q.lane.pending.Add(1)
@@ -294,11 +292,7 @@ func (q *queue) persist() {
 	var entries []*spool.Entry
 	first := q.flying != nil && q.entry == nil
 	if first {
-		left := q.flying.whole
-		if _, rest, ok := left.cut(q.ahead); ok && q.ahead > 0 {
-			left = rest
-		}
-		entries = append(entries, entryOf(left))
+		entries = append(entries, entryOf(q.flying.whole.behind(q.ahead)))
 	}
 	for _, b := range list {
 		entries = append(entries, entryOf(b.whole))

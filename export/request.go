@@ -159,6 +159,16 @@ func (r *request) cut(n int) (front, rest *request, ok bool) {
 	return front, rest, front.records == n
 }
 
+// behind is the request without its first n records, or all of it if they can't be told apart.
+func (r *request) behind(n int) *request {
+	if n > 0 {
+		if _, rest, ok := r.cut(n); ok {
+			return rest
+		}
+	}
+	return r
+}
+
 func cutPiece(s otlp.Signal, data []byte, records int) (off, n int) {
 	off, n, err := otlp.Cut(s, data, records)
 	if err != nil {
