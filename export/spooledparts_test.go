@@ -135,7 +135,7 @@ func TestEndInAnOutage(t *testing.T) {
 			b := BatchDefaults()
 			b.Timeout = 5 * time.Millisecond
 			xs := Exporters{"otlphttp": x}
-			e, err := New(b, xs, DefaultPipelines(xs, map[string][]string{"metrics": {"test"}}), SpoolDefaults(), dir, "1", silent, newRegistry())
+			e, err := New(Options{Batch: b, Exporters: xs, Pipelines: DefaultPipelines(xs, map[string][]string{"metrics": {"test"}}), Spool: SpoolDefaults(), SpoolDir: dir, Version: "1", Log: silent, Registerer: newRegistry()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -176,10 +176,10 @@ func TestTwoPipelinesOneBudget(t *testing.T) {
 	keep := SpoolDefaults()
 	keep.MaxBytes = 4 << 20
 	x := Exporters{"otlphttp/dead": to(r), "otlphttp/live": to(live)}
-	e, err := New(b, x, Pipelines{
+	e, err := New(Options{Batch: b, Exporters: x, Pipelines: Pipelines{
 		"metrics/one": {Sources: []string{"one"}, Exporters: []string{"otlphttp/dead"}},
 		"metrics/two": {Sources: []string{"two"}, Exporters: []string{"otlphttp/dead", "otlphttp/live"}},
-	}, keep, dir, "1", silent, newRegistry())
+	}, Spool: keep, SpoolDir: dir, Version: "1", Log: silent, Registerer: newRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestVanishingLogs(t *testing.T) {
 	keep.MaxBytes = 4 << 20
 	run := func(dir string, r *receiver) (*Exporting, func()) {
 		x := Exporters{"otlphttp": to(r)}
-		e, err := New(b, x, DefaultPipelines(x, map[string][]string{"logs": {"test"}}), keep, dir, "1", silent, newRegistry())
+		e, err := New(Options{Batch: b, Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"logs": {"test"}}), Spool: keep, SpoolDir: dir, Version: "1", Log: silent, Registerer: newRegistry()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -366,7 +366,7 @@ func TestRestIsNotReadAgain(t *testing.T) {
 	x := Exporters{"otlphttp": to(r)}
 	b := BatchDefaults()
 	b.Timeout = 5 * time.Millisecond
-	e, err := New(b, x, DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), SpoolDefaults(), t.TempDir(), "1", silent, newRegistry())
+	e, err := New(Options{Batch: b, Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), Spool: SpoolDefaults(), SpoolDir: t.TempDir(), Version: "1", Log: silent, Registerer: newRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
