@@ -118,7 +118,7 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 		a.tailer, err = tail.New(tail.Options{
 			Config: cfg.Tail, StateDir: filepath.Join(cfg.StateDir, offsets), Resource: resourceOf(cfg), Version: version,
 			Pool: a.memory.logs, Out: a.export.Input(otlp.Logs, "tail"), Workers: runtime.GOMAXPROCS(0),
-			OwnPod: ownPod(), Lookup: lookup, Log: a.log.With("part", "tail"), Registerer: a.reg,
+			OwnPod: ownPod(), Lookup: lookup, Vanishing: a.export.Vanishing, Log: a.log.With("part", "tail"), Registerer: a.reg,
 		})
 		if err != nil {
 			return nil, err

@@ -261,16 +261,25 @@ func common(path string, timeout time.Duration, r Retry) []error {
 	return errs
 }
 
-// Spool says what is kept on disk for destinations that do not take data now. Logs need none: they
-// wait in their files.
+// Spool says what is kept on disk for destinations that do not take data now. Logs need it only when
+// their files are about to vanish: they wait in these.
 type Spool struct {
-	Enabled  bool          `yaml:"enabled" doc:"keep metrics on disk, below state_dir, while a destination is away, and over a restart; false: up to 4 MiB of them wait in memory"`
-	MaxBytes int64         `yaml:"max_bytes" unit:"bytes" doc:"for each exporter; over it the oldest are dropped and counted; a twentieth of the disk, or 1 GiB, always stays free; at least 16777216"`
+	Enabled  bool          `yaml:"enabled" doc:"keep metrics on disk, below state_dir, while a destination is away, and over a restart, and logs whose files are about to be given up (tail.max_deleted_bytes); false: up to 4 MiB of metrics wait in memory"`
+	MaxBytes int64         `yaml:"max_bytes" unit:"bytes" doc:"for each exporter, whatever its pipelines, so that several exporters may take several times as much; a twentieth of the disk, or 1 GiB, always stays free; at least 16777216"`
 	MaxAge   time.Duration `yaml:"max_age" doc:"what is older is not delivered any more; at least 1m"`
+	WhenFull string        `yaml:"when_full" enum:"drop_oldest,refuse" doc:"what goes over max_bytes, and when too little of the disk is free; drop_oldest: the oldest 8 MiB, or an eighth of max_bytes; refuse: what is new, but for 4 MiB that wait in memory; either is counted; logs are always refused, and wait in their files"`
 }
 
+// Values of Spool.WhenFull.
+const (
+	dropOldest = "drop_oldest"
+	refuse     = "refuse"
+)
+
 // SpoolDefaults: a node of 110 pods makes 100 KB of metrics each 10 s, 860 MB a day; 256 MiB are seven hours.
-func SpoolDefaults() Spool { return Spool{Enabled: true, MaxBytes: 256 << 20, MaxAge: 24 * time.Hour} }
+func SpoolDefaults() Spool {
+	return Spool{Enabled: true, MaxBytes: 256 << 20, MaxAge: 24 * time.Hour, WhenFull: dropOldest}
+}
 
 // Check reports every fault at once, each under its YAML path.
 func (s Spool) Check() error {
@@ -280,6 +289,9 @@ func (s Spool) Check() error {
 	}
 	if s.MaxAge < time.Minute {
 		errs = append(errs, fmt.Errorf("spool.max_age: %s is under a minute; give 1m or more", short(s.MaxAge)))
+	}
+	if s.WhenFull != dropOldest && s.WhenFull != refuse {
+		errs = append(errs, fmt.Errorf("spool.when_full: %q; give %s or %s", s.WhenFull, dropOldest, refuse))
 	}
 	return errors.Join(errs...)
 }

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,6 +46,8 @@ type Exporting struct {
 	keep   Spool
 	dir    string
 	spools []string // directories below dir
+
+	vanishing atomic.Bool // files of logs that wait are about to
 }
 
 // route is where one source's chunks go: the lanes that feed a set of destinations, and other
@@ -197,12 +200,16 @@ func (e *Exporting) newLanes(cfg Batch, signal otlp.Signal, names []string, p Pi
 		l := &lane{cfg: cfg, signal: signal}
 		for _, name := range names {
 			limit := int64(0) // logs wait in their files
-			var s *spool.Spool
 			if signal != otlp.Logs {
-				limit, s = metricsQueueBytes, e.openSpool(e.outs[name], signal)
+				limit = metricsQueueBytes
 			}
+			s := e.openSpool(e.outs[name], signal)
 			q := newQueue(e.outs[name], l, limit, s)
+			if signal == otlp.Logs {
+				q.lazy = &e.vanishing
+			}
 			q.change = newChange(p)
+			q.refuse = s != nil && e.keep.WhenFull == refuse
 			l.queues = append(l.queues, q)
 		}
 		lanes = append(lanes, l)
@@ -221,8 +228,11 @@ func (e *Exporting) openSpool(o *out, signal otlp.Signal) *spool.Spool {
 		dir = filepath.Join(url.PathEscape(o.name), fmt.Sprintf("%s-%d", signal, n))
 	}
 	e.spools = append(e.spools, dir)
+	if o.budget == nil {
+		o.budget = spool.NewBudget(e.keep.MaxBytes)
+	}
 	s, err := spool.Open(spool.Options{
-		Dir: filepath.Join(e.dir, dir), MaxBytes: e.keep.MaxBytes, MaxAge: e.keep.MaxAge,
+		Dir: filepath.Join(e.dir, dir), Budget: o.budget, MaxAge: e.keep.MaxAge, Refuse: e.keep.WhenFull == refuse || signal == otlp.Logs, // what logs don't find room for waits in the files
 		Dropped: func(reason string, records int64) { o.drop(signal, reason, int(records), nil) },
 		Log:     e.log.With("exporter", o.name),
 	})
@@ -289,6 +299,21 @@ func (e *Exporting) Spill() {
 	for _, l := range e.lanes {
 		for _, q := range l.queues {
 			if q.spool != nil {
+				raise(q.spill)
+			}
+		}
+	}
+}
+
+// Vanishing says whether files of logs are about to be lost that were not read, because what was read of
+// logs waits for a destination that is away and there is no memory for more. While it is so that moves to the disk.
+func (e *Exporting) Vanishing(now bool) {
+	if e.vanishing.Swap(now) == now || !now {
+		return
+	}
+	for _, l := range e.lanes {
+		for _, q := range l.queues {
+			if q.lazy != nil && q.out.gates[l.signal].isDown() {
 				raise(q.spill)
 			}
 		}

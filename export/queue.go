@@ -1,7 +1,9 @@
 package export
 
 import (
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"stint/export/otlp"
@@ -17,15 +19,20 @@ type queue struct {
 	lane   *lane
 	limit  int64         // bytes in memory; 0 = as much as there is: the pool is the bound
 	spool  *spool.Spool  // nil: memory only
+	lazy   *atomic.Bool  // what waits moves to the disk only while it is set; nil: whenever it is away
+	refuse bool          // over limit, with a spool that is full, the newest go
 	change *change       // of attributes, before sending; nil: none
 	wake   chan struct{} // of capacity 1; something came
 	spill  chan struct{} // of capacity 1; it is time to move to the disk
+	ended  chan struct{} // closed when nothing more comes
 
 	// order is held while batches move to the disk and while the next one is chosen. It is taken
 	// before mu and, unlike it, held while the disk works.
 	order  sync.Mutex
 	flying *batch       // being sent
+	ahead  int          // records of it, from its front, that are done with; as long as it is not on the disk
 	entry  *spool.Entry // where it lies on the disk, if it does
+	left   *spool.Entry // what was being sent, and is to be read again
 
 	mu     sync.Mutex // guards everything below
 	list   []*batch
@@ -34,7 +41,7 @@ type queue struct {
 }
 
 func newQueue(o *out, l *lane, limit int64, s *spool.Spool) *queue {
-	q := &queue{out: o, lane: l, limit: limit, spool: s, wake: make(chan struct{}, 1), spill: make(chan struct{}, 1)}
+	q := &queue{out: o, lane: l, limit: limit, spool: s, wake: make(chan struct{}, 1), spill: make(chan struct{}, 1), ended: make(chan struct{})}
 	if s != nil {
 		g := &o.gates[l.signal]
 		g.spill = append(g.spill, q.spill)
@@ -55,26 +62,33 @@ func (q *queue) push(b *batch) {
 	}
 	q.mu.Unlock()
 	raise(q.wake)
-	if q.spool != nil && (over || q.out.gates[b.signal].isDown()) {
+	if q.spills() && (over || q.out.gates[b.signal].isDown()) {
 		raise(q.spill)
 	}
-	q.giveUp(gone)
+	q.giveUp(gone, queueFull)
 }
 
-// shrink takes the oldest off the list until the rest is within the limit. Needs mu.
+// spills says whether what waits is to move to the disk, when there is a reason.
+func (q *queue) spills() bool { return q.spool != nil && (q.lazy == nil || q.lazy.Load()) }
+
+// shrink takes the oldest off the list, or the newest, until the rest is within the limit. Needs mu.
 func (q *queue) shrink() (gone []*batch) {
 	for q.limit > 0 && q.bytes > q.limit && len(q.list) > 1 {
-		gone = append(gone, q.list[0])
-		q.bytes -= int64(q.list[0].bytes)
-		q.list[0] = nil
-		q.list = q.list[1:]
+		var b *batch
+		if last := len(q.list) - 1; q.refuse {
+			b, q.list[last], q.list = q.list[last], nil, q.list[:last]
+		} else {
+			b, q.list[0], q.list = q.list[0], nil, q.list[1:]
+		}
+		q.bytes -= int64(b.bytes)
+		gone = append(gone, b)
 	}
 	return gone
 }
 
-func (q *queue) giveUp(gone []*batch) {
+func (q *queue) giveUp(gone []*batch, reason string) {
 	for _, b := range gone {
-		q.out.drop(b.signal, queueFull, b.records, nil)
+		q.out.drop(b.signal, reason, b.records, nil)
 		b.done(otlp.Dropped)
 	}
 }
@@ -88,7 +102,10 @@ func raise(c chan struct{}) {
 
 func (q *queue) close() {
 	q.mu.Lock()
-	q.closed = true
+	if !q.closed {
+		q.closed = true
+		close(q.ended)
+	}
 	q.mu.Unlock()
 	raise(q.wake)
 }
@@ -134,7 +151,7 @@ func (q *queue) choose() (b *batch, again <-chan struct{}) {
 			return nil, after(spoolPause)
 		}
 		if e != nil {
-			q.flying, q.entry = q.replay(e), e
+			q.flying, q.ahead, q.entry = q.replay(e), 0, e
 			return q.flying, nil
 		}
 	}
@@ -146,7 +163,7 @@ func (q *queue) choose() (b *batch, again <-chan struct{}) {
 		}
 		return nil, q.wake
 	}
-	q.flying, q.entry = q.list[0], nil
+	q.flying, q.ahead, q.entry = q.list[0], 0, nil
 	q.list[0] = nil
 	q.list = q.list[1:]
 	q.bytes -= int64(q.flying.bytes)
@@ -159,8 +176,8 @@ func after(d time.Duration) <-chan struct{} {
 	return c
 }
 
-// replay makes a batch of what was read from the disk. One that can't be taken apart is sent in
-// one piece: its sum was right, so the destination is to say what is wrong with it.
+// replay makes a batch of what was read from the disk and is not done with. One that can't be taken apart
+// is sent in one piece: its sum was right, so the destination is to say what is wrong with it.
 func (q *queue) replay(e *spool.Entry) *batch {
 	signal := otlp.Signal(e.Signal)
 	r := &request{signal: signal, records: e.Records}
@@ -173,38 +190,98 @@ func (q *queue) replay(e *spool.Entry) *batch {
 	for _, p := range pieces {
 		r.pieces = append(r.pieces, piece{p.Group, p.Data, p.Records})
 	}
-	b := &batch{signal: signal, records: e.Records, bytes: len(whole), whole: r, lane: q.lane}
+	r = r.behind(e.Done)
+	b := &batch{signal: signal, records: r.records, bytes: len(whole), whole: r, lane: q.lane}
 	b.left.Store(1)
 	q.lane.pending.Add(1)
 	return b
 }
 
-// done ends the sending of what take returned.
+// advance notes that so many records of what is being sent, from the front of what is left, are done with.
+func (q *queue) advance(records int) {
+	if q.spool == nil {
+		return // a batch is settled as a whole
+	}
+	q.order.Lock()
+	defer q.order.Unlock()
+	if q.entry != nil {
+		q.spool.AckFront(q.entry, records)
+	} else {
+		q.ahead += records
+	}
+}
+
+// letGo moves what waits to the disk and ends the use of memory by what is being sent: its origin is told
+// o, and takeUp reads it again. It is false where there is no spool, or none that can be written.
+func (q *queue) letGo(o otlp.Outcome) bool {
+	if q.spool == nil {
+		return false
+	}
+	q.persist()
+	q.order.Lock()
+	b, e := q.flying, q.entry
+	if e != nil {
+		q.spool.Return(e)
+		q.flying, q.entry, q.left = nil, nil, e
+	}
+	q.order.Unlock()
+	if e == nil {
+		return false
+	}
+	b.done(o)
+	b.lane.ended()
+	return true
+}
+
+// takeUp reads what letGo ended, to go on with it; done must follow. nil: the limits took it, or it can't
+// be read now, or the queue is closed; take finds out.
+func (q *queue) takeUp() *batch {
+	q.order.Lock()
+	defer q.order.Unlock()
+	q.mu.Lock()
+	closed := q.closed
+	q.mu.Unlock()
+	if closed {
+		return nil
+	}
+	e, err := q.spool.Next()
+	if e == nil || err != nil {
+		return nil
+	}
+	if !e.Is(q.left) {
+		q.spool.Return(e)
+		return nil
+	}
+	q.flying, q.entry, q.left = q.replay(e), e, nil
+	return q.flying
+}
+
+// done ends the sending of what take returned, unless it was let go.
 func (q *queue) done(o otlp.Outcome) {
 	q.order.Lock()
 	b, e := q.flying, q.entry
-	q.flying, q.entry = nil, nil
+	if b == nil || e == nil && o == otlp.Aborted && q.spills() { // abort moves it to the disk
+		q.order.Unlock()
+		return
+	}
 	switch {
 	case e != nil && o != otlp.Aborted:
 		q.spool.Ack(e)
 	case e != nil:
 		q.spool.Return(e)
 		o = otlp.Delivered // as far as its origin is concerned: the disk has it
-	case o == otlp.Aborted && q.spool != nil: // abort moves it to the disk
-		q.mu.Lock()
-		q.list = append([]*batch{b}, q.list...)
-		q.bytes += int64(b.bytes)
-		q.mu.Unlock()
-		q.order.Unlock()
-		return
 	}
+	q.flying, q.entry = nil, nil
 	q.order.Unlock()
 	b.done(o)
 	b.lane.ended()
 }
 
-// persist moves everything that waits to the disk, with what is being sent before it.
+// persist moves everything that waits to the disk, with what is being sent before it, where that is wanted.
 func (q *queue) persist() {
+	if !q.spills() {
+		return
+	}
 	q.order.Lock()
 	defer q.order.Unlock()
 	q.mu.Lock()
@@ -215,10 +292,10 @@ func (q *queue) persist() {
 	var entries []*spool.Entry
 	first := q.flying != nil && q.entry == nil
 	if first {
-		entries = append(entries, q.spooled(q.flying))
+		entries = append(entries, entryOf(q.flying.whole.behind(q.ahead)))
 	}
 	for _, b := range list {
-		entries = append(entries, q.spooled(b))
+		entries = append(entries, entryOf(b.whole))
 	}
 	if len(entries) == 0 {
 		return
@@ -228,7 +305,8 @@ func (q *queue) persist() {
 	}
 	n, err := q.spool.Append(entries...)
 	if first && n > 0 {
-		q.entry = entries[0]
+		q.entry, q.ahead = entries[0], 0
+		q.entry.Request = nil // its bytes are those of the batch
 		n--
 	}
 	for _, b := range list[:n] {
@@ -246,20 +324,47 @@ func (q *queue) persist() {
 	q.list = append(list[n:len(list):len(list)], q.list...)
 	gone := q.shrink()
 	q.mu.Unlock()
-	q.giveUp(gone)
+	reason := queueFull
+	if errors.Is(err, spool.ErrFull) {
+		reason = spool.Full
+	}
+	q.giveUp(gone, reason)
 }
 
-func (q *queue) spooled(b *batch) *spool.Entry {
-	bufs, _ := b.whole.buffers()
-	return &spool.Entry{Signal: uint32(b.signal), Records: b.records, Time: time.Now(), Request: bufs}
+func entryOf(r *request) *spool.Entry {
+	bufs, _ := r.buffers()
+	return &spool.Entry{Signal: uint32(r.signal), Records: r.records, Time: time.Now(), Request: bufs}
 }
 
-// spilling moves batches to the disk whenever it is time, until stop is closed.
-func (q *queue) spilling(stop <-chan struct{}) {
+// safe says whether all that waits, and what is being sent, is on the disk.
+func (q *queue) safe() bool {
+	q.order.Lock()
+	defer q.order.Unlock()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.list) == 0 && (q.flying == nil || q.entry != nil)
+}
+
+// endGrace is how long, at the end, a destination that is down is given for the answer that is under way.
+const endGrace = time.Second
+
+// spilling moves batches to the disk whenever it is time, until stop is closed. When nothing more comes,
+// the destination is down and all is on the disk, it ends the sending.
+func (q *queue) spilling(stop <-chan struct{}, end func()) {
+	ended := q.ended
+	var grace <-chan time.Time
 	for {
 		select {
 		case <-q.spill:
 			q.persist()
+		case <-ended:
+			ended, grace = nil, time.After(endGrace)
+		case <-grace:
+			if q.out.gates[q.lane.signal].isDown() {
+				if q.persist(); q.safe() {
+					end()
+				}
+			}
 		case <-stop:
 			return
 		}
@@ -270,6 +375,15 @@ func (q *queue) spilling(stop <-chan struct{}) {
 func (q *queue) abort() {
 	if q.spool != nil {
 		q.persist()
+		if b := q.flying; b != nil { // nobody sends any more
+			o := otlp.Aborted
+			if q.entry != nil {
+				q.spool.Return(q.entry)
+				o = otlp.Delivered
+			}
+			q.flying, q.entry = nil, nil
+			b.done(o)
+		}
 		if err := q.spool.Close(); err != nil {
 			q.out.log.Error("the spool could not be closed; what was written last may be missing", "exporter", q.out.name, "err", err)
 		}

@@ -133,6 +133,42 @@ func (r *request) split() (a, b *request, ok bool) {
 	return a, b, len(a.pieces) > 0 && len(b.pieces) > 0
 }
 
+// cut gives the first n records and those behind them; ok is false if they can't be told apart.
+func (r *request) cut(n int) (front, rest *request, ok bool) {
+	front, rest = &request{signal: r.signal}, &request{signal: r.signal}
+	for i, p := range r.pieces {
+		want := n - front.records
+		if p.records <= want {
+			front.add(p)
+			continue
+		}
+		if want > 0 {
+			off, got, err := otlp.Cut(r.signal, p.data, want)
+			if err != nil || got != want {
+				return nil, nil, false
+			}
+			front.add(piece{p.group, p.data[:off], got})
+			p.data, p.records = p.data[off:], p.records-got
+		}
+		rest.add(p)
+		for _, p := range r.pieces[i+1:] {
+			rest.add(p)
+		}
+		break
+	}
+	return front, rest, front.records == n
+}
+
+// behind is the request without its first n records, or all of it if they can't be told apart.
+func (r *request) behind(n int) *request {
+	if n > 0 {
+		if _, rest, ok := r.cut(n); ok {
+			return rest
+		}
+	}
+	return r
+}
+
 func cutPiece(s otlp.Signal, data []byte, records int) (off, n int) {
 	off, n, err := otlp.Cut(s, data, records)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stint/export/otlp"
+	"stint/export/spool"
 )
 
 // destination is somewhere records go. send is called by several senders at once and must
@@ -45,6 +46,7 @@ type out struct {
 	log     *slog.Logger
 	dead    *deadLetters // nil: what is refused is not kept
 	gates   [otlp.Signals]gate
+	budget  *spool.Budget // of all spools; nil without
 
 	stats   [otlp.Signals]outStats
 	metrics *metrics
@@ -61,10 +63,12 @@ type outStats struct {
 
 // run delivers what comes into q until q is closed and empty, or ctx ends.
 func (o *out) run(ctx context.Context, q *queue) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if q.spool != nil {
 		stop := make(chan struct{})
 		var spilling sync.WaitGroup
-		spilling.Go(func() { q.spilling(stop) })
+		spilling.Go(func() { q.spilling(stop, cancel) })
 		defer spilling.Wait()
 		defer close(stop)
 	}
@@ -73,7 +77,7 @@ func (o *out) run(ctx context.Context, q *queue) {
 		if b == nil {
 			return
 		}
-		q.done(o.deliver(ctx, b, q.change))
+		q.done(o.deliver(ctx, q, b))
 	}
 }
 
@@ -87,6 +91,8 @@ func (o *out) drop(s otlp.Signal, reason string, records int, err error) {
 // delivery is the work on one batch for one destination.
 type delivery struct {
 	*out
+	q       *queue
+	of      *batch
 	signal  otlp.Signal
 	stats   *outStats
 	gate    *gate
@@ -106,35 +112,35 @@ type part struct {
 	*request
 	tries  int
 	unsure bool // an attempt may have been accepted
+	span   int  // records of the batch, from its front, that are done with when this part is
 }
 
 // deliver sends a batch, in parts if it must be, until every record of it is accepted or
 // refused for good.
-func (o *out) deliver(ctx context.Context, b *batch, change *change) otlp.Outcome {
-	whole, err := change.apply(b.whole)
-	defer change.release()
+func (o *out) deliver(ctx context.Context, q *queue, b *batch) otlp.Outcome {
+	whole, err := q.change.apply(b.whole)
+	defer q.change.release()
 	if err != nil {
 		o.drop(b.signal, invalid, b.records, err)
 		return otlp.Dropped
 	}
 	d := delivery{
-		out: o, signal: b.signal, stats: &o.stats[b.signal], gate: &o.gates[b.signal],
-		work:  []part{{request: whole}},
+		out: o, q: q, of: b, signal: b.signal, stats: &o.stats[b.signal], gate: &o.gates[b.signal],
+		work:  []part{{request: whole, span: whole.records}},
 		wait:  backoff{first: o.retry.InitialInterval, max: o.retry.MaxInterval},
 		limit: min(max(time.Duration(o.slow.Load()), o.timeout), max(o.timeout, maxTimeout)),
 	}
 	defer d.pass()
 	for len(d.work) > 0 {
-		d.queueUp(ctx)
-		if ctx.Err() != nil {
+		if !d.queueUp(ctx) || ctx.Err() != nil {
 			return otlp.Aborted
 		}
 		for d.oversized() && d.cut() {
 		}
 		v := d.attempt(ctx)
 		if v.Held {
-			b.lend()
-			change.lend()
+			d.of.lend()
+			q.change.lend()
 		}
 		if ctx.Err() != nil && v.Kind != OK && v.Kind != Partial {
 			return otlp.Aborted
@@ -143,31 +149,97 @@ func (o *out) deliver(ctx context.Context, b *batch, change *change) otlp.Outcom
 		if pause == 0 {
 			continue
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !d.rest(ctx, time.After(pause), nil) {
 			return otlp.Aborted
 		}
 		d.pass() // in turn, so that a batch that is refused for its content does not stop all lanes
 	}
+	return d.outcome()
+}
+
+func (d *delivery) outcome() otlp.Outcome {
 	if d.dropped {
 		return otlp.Dropped
 	}
 	return otlp.Delivered
 }
 
-// queueUp waits, while the destination is down and another lane probes it, for that lane.
-func (d *delivery) queueUp(ctx context.Context) {
+// queueUp waits, while the destination is down and another lane probes it, for that lane. It is
+// false when the delivery ends.
+func (d *delivery) queueUp(ctx context.Context) bool {
 	if d.probing || !d.gate.isDown() {
-		return
+		return true
 	}
 	select {
 	case d.gate.probe <- struct{}{}:
-		if d.probing = true; !d.gate.isDown() { // the lane before us has brought it up
-			d.pass()
+		d.probing = true
+	default:
+		if !d.rest(ctx, nil, d.gate.probe) {
+			return false
 		}
-	case <-ctx.Done():
 	}
+	if !d.gate.isDown() { // the lane before us has brought it up
+		d.pass()
+	}
+	return true
+}
+
+// rest waits for the end of a pause, or for its turn. What is on the disk takes no memory meanwhile,
+// and does not hold up the end. It is false when the delivery ends.
+func (d *delivery) rest(ctx context.Context, pause <-chan time.Time, turn chan<- struct{}) bool {
+	away := d.letGo()
+	var ended <-chan struct{}
+	if away {
+		ended = d.q.ended
+	}
+	select {
+	case <-pause:
+	case turn <- struct{}{}:
+		d.probing = true
+	case <-ended:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	return !away || d.takeUp()
+}
+
+// letGo gives up the memory of what is left, if it can be read again.
+func (d *delivery) letGo() bool {
+	for _, p := range d.work {
+		if p.span != p.records { // the disk does not tell which of its records are left
+			return false
+		}
+	}
+	if !d.q.letGo(d.outcome()) {
+		return false
+	}
+	for i, p := range d.work {
+		d.work[i].request = &request{signal: p.signal, records: p.records}
+	}
+	d.q.change.release()
+	return true
+}
+
+// takeUp reads what letGo gave up. It is false when it can't be, or is not wanted any more.
+func (d *delivery) takeUp() bool {
+	if d.of = d.q.takeUp(); d.of == nil {
+		return false
+	}
+	whole, err := d.q.change.apply(d.of.whole)
+	if err != nil {
+		return false // when it is taken anew it is dropped
+	}
+	left := whole
+	for i := len(d.work) - 1; i >= 0; i-- {
+		front, rest, ok := left.cut(d.work[i].records)
+		if !ok || i == 0 && rest.records > 0 {
+			d.work = []part{{request: whole, span: whole.records}}
+			break
+		}
+		d.work[i].request, left = front, rest
+	}
+	return true
 }
 
 // pass lets the next lane probe.
@@ -180,15 +252,24 @@ func (d *delivery) pass() {
 
 func (d *delivery) next() *part { return &d.work[len(d.work)-1] }
 
-func (d *delivery) finish() { d.work = d.work[:len(d.work)-1] }
+// finish is called when the next part is done with.
+func (d *delivery) finish() {
+	span := d.next().span
+	if d.work = d.work[:len(d.work)-1]; len(d.work) > 0 {
+		d.q.advance(span)
+	}
+}
 
 // cut splits the next part and keeps both halves in order.
 func (d *delivery) cut() bool {
 	p := *d.next()
 	x, y, ok := p.split()
 	if ok {
-		d.finish()
-		d.work = append(d.work, part{y, 0, p.unsure}, part{x, 0, p.unsure})
+		first := x.records
+		if p.span != p.records { // some of its records are done with: all of them are when the second half is
+			first = 0
+		}
+		d.work = append(d.work[:len(d.work)-1], part{y, 0, p.unsure, p.span - first}, part{x, 0, p.unsure, first})
 	}
 	return ok
 }
@@ -279,7 +360,7 @@ func (d *delivery) act(v Verdict) (pause time.Duration) {
 			d.same = 0
 			d.stats.retries.Add(1)
 			d.accepted(v, size)
-			*p = part{request: v.Rest, unsure: p.unsure}
+			*p = part{request: v.Rest, unsure: p.unsure, span: p.span}
 			return d.wait.next(v.After)
 		}
 		// Servers hide size limits behind 429 and 503: after three equal answers try less.

@@ -40,6 +40,9 @@ func (f *file) unread() int64 {
 // max_deleted_bytes. Files that a worker is in stay. Needs t.mu.
 func (s *scanner) giveUp(total int64) (given []loss) {
 	s.deleted.Store(total)
+	if s.t.vanishing != nil {
+		s.t.vanishing(total > s.t.cfg.MaxDeletedBytes/2)
+	}
 	if total <= s.t.cfg.MaxDeletedBytes {
 		return nil
 	}

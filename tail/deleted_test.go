@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,6 +131,56 @@ func TestOutageLosesWhatIsOverTheBudgetAndCountsIt(t *testing.T) {
 			}
 			t.Logf("%d lines, %d lost; held %d bytes of deleted files; %d read on from .gz", lines, s.LostLines, behind.Deleted, s.Recovered)
 		})
+	}
+}
+
+// TestVanishing: the same, but that what was read makes room as soon as it is told that deleted files
+// take half of the budget, as when it moves to a spool. Nothing is lost, and it is told when it is over.
+func TestVanishing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.hold, r.room, r.look = true, 1<<20, 20*time.Millisecond
+	const budget = 100 << 10
+	r.cfg.MaxDeletedBytes = budget
+	var now, ever atomic.Bool
+	r.vanishing = func(v bool) {
+		now.Store(v)
+		if v {
+			ever.Store(true)
+		}
+	}
+	k := &kubelet{rig: r, path: r.log("p", "0.log"), keep: 4}
+	r.write(k.path, "")
+	r.start()
+	r.opened(k.path)
+	lines := 0
+	for range 200 {
+		var text strings.Builder
+		for range 100 {
+			text.WriteString(criLine("stdout F", fmt.Sprintf("line %d %s", lines, strings.Repeat("x y z ", lines%60))))
+			lines++
+		}
+		r.write(k.path, text.String())
+		k.rotate()
+		if now.Load() {
+			r.until("there is room", func(Status) bool {
+				r.mu.Lock()
+				all := make([]int, len(r.held))
+				r.mu.Unlock()
+				for i := range all {
+					all[i] = i
+				}
+				r.settle(otlp.Delivered, all...)
+				return !now.Load()
+			})
+		}
+	}
+	r.release()
+	r.until("everything is delivered", func(s Status) bool { return s.Unsettled == 0 && s.BehindBytes == 0 && s.InFlight == 0 })
+	r.until("it is over", func(Status) bool { return !now.Load() })
+	r.wait(lines)
+	if s := r.tailer.Status(); s.LostLines != 0 || !ever.Load() {
+		t.Errorf("%d lines were lost; told of it: %v", s.LostLines, ever.Load())
 	}
 }
 

@@ -35,6 +35,8 @@ type rig struct {
 	open  int           // maxOpen, when not 0
 	said  io.Writer     // gets the log too, if not nil
 	about func(uid, container string, restart int) *Container
+	// vanishing is told what Options.Vanishing is.
+	vanishing func(now bool)
 	// each, if not nil, gets every chunk and settles it.
 	each func(*otlp.Chunk, []got)
 
@@ -80,7 +82,7 @@ func (r *rig) start() {
 	}
 	pool := otlp.NewPool(room, nil)
 	tl, err := New(Options{
-		Config: r.cfg, StateDir: r.state, Version: "test", Pool: pool, Out: r.take, Workers: 2, Lookup: r.about,
+		Config: r.cfg, StateDir: r.state, Version: "test", Pool: pool, Out: r.take, Workers: 2, Lookup: r.about, Vanishing: r.vanishing,
 		OwnPod: "own/pod", Log: slog.New(slog.NewTextHandler(said, nil)),
 	})
 	if err != nil {

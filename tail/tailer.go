@@ -33,17 +33,18 @@ const (
 
 // Tailer follows log files. Make one with New, let it work with Run, end it with Close.
 type Tailer struct {
-	cfg      Config
-	rules    *rules
-	lookup   func(uid, container string, restart int) *Container
-	resource []otlp.KeyValue
-	version  string
-	pool     *otlp.Pool
-	out      func(*otlp.Chunk)
-	log      *slog.Logger
-	stateDir string
-	workers  int
-	began    time.Time
+	cfg       Config
+	rules     *rules
+	lookup    func(uid, container string, restart int) *Container
+	vanishing func(now bool)
+	resource  []otlp.KeyValue
+	version   string
+	pool      *otlp.Pool
+	out       func(*otlp.Chunk)
+	log       *slog.Logger
+	stateDir  string
+	workers   int
+	began     time.Time
 	// partialAge is the constant of this name; tests wait for less.
 	partialAge time.Duration
 
@@ -85,6 +86,9 @@ type Options struct {
 	// Lookup tells what is known of one run of a container of a pod (its uid as in the logs' path)
 	// beyond that path; nil: nothing yet. It must not block. A nil Lookup: never anything.
 	Lookup func(uid, container string, restart int) *Container
+	// Vanishing, if not nil, is told at each look whether deleted files with unread content take half of
+	// max_deleted_bytes: what was read has to make room soon, or they are given up. It must not block.
+	Vanishing func(now bool)
 	// OwnPod (namespace/name) is not read: what the agent writes about its reading would come
 	// back to it.
 	OwnPod     string
@@ -100,7 +104,7 @@ func New(o Options) (*Tailer, error) {
 	}
 	t := &Tailer{
 		maxJoined: min(maxJoined, max(o.Pool.Limit(), 2*int64(o.MaxLineBytes))),
-		cfg:       o.Config, rules: newRules(), lookup: o.Lookup, unsaid: make(chan struct{}, 1), closing: make(chan struct{}), resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
+		cfg:       o.Config, rules: newRules(), lookup: o.Lookup, vanishing: o.Vanishing, unsaid: make(chan struct{}, 1), closing: make(chan struct{}), resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
 		stateDir: o.StateDir, workers: max(o.Workers, 1), chains: map[string]*chain{}, began: time.Now(), saved: time.Now(), partialAge: partialAge,
 	}
 	t.ready.init()

@@ -37,7 +37,7 @@ type bench struct {
 }
 
 // scenarios are what -scenario names, in the order of all.
-var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "scrape", "micro"}
+var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "scrape", "spool", "micro"}
 
 // options are the flags that only some scenarios read.
 type options struct {
@@ -77,7 +77,7 @@ func parseFlags() (*bench, options, error) {
 	flag.StringVar(&opt.scenario, "scenario", "all", strings.Join(scenarios, ", ")+" or all")
 	flag.StringVar(&opt.out, "out", "results", "file for the results (.json), or directory for <time>-<scenario>.json")
 	flag.StringVar(&b.agentBinary, "agent", "../bin/stint-agent", "the agent to measure")
-	flag.StringVar(&b.dir, "dir", os.TempDir(), "directory for backlog, state and logs of the run")
+	flag.StringVar(&b.dir, "dir", os.TempDir(), "directory for backlog, state and logs of the run; spool measures its disk")
 	flag.IntVar(&b.agentCPU, "agent-cpu", last, "CPU that the agent is pinned to; -1 = any")
 	flag.IntVar(&b.sinkCPU, "sink-cpu", otherCPU, "CPU that sink and gen are pinned to; -1 = any")
 	flag.IntVar(&b.containers, "containers", 0, "containers that write; 0 = the scenario's own")
@@ -90,7 +90,7 @@ func parseFlags() (*bench, options, error) {
 	})
 	names := flag.String("variants", "otlp/none,otlp/gzip,otlp/zstd,otlphttp/none,otlphttp/gzip,otlphttp/zstd", "of drain; the others take the first")
 	flag.Int64Var(&opt.backlogBytes, "backlog", 1<<30, "drain: bytes of log files")
-	flag.IntVar(&opt.rounds, "rounds", 3, "drain, scrape: rounds of everything")
+	flag.IntVar(&opt.rounds, "rounds", 3, "drain, scrape, spool: rounds of everything")
 	flag.DurationVar(&opt.warmUp, "warm-up", 10*time.Second, "steady, sparse, idle: time before measuring")
 	flag.DurationVar(&opt.duration, "duration", 30*time.Second, "steady, sparse, idle: time of measuring")
 	flag.DurationVar(&opt.outage, "outage", time.Minute, "outage: how long it lasts")
@@ -124,7 +124,7 @@ func run(ctx context.Context, b *bench, opt options) error {
 	}
 	defer os.RemoveAll(b.dir)
 
-	if opt.scenario != "micro" {
+	if opt.scenario != "micro" && opt.scenario != "spool" {
 		if b.agentBinary, err = filepath.Abs(b.agentBinary); err != nil {
 			return err
 		}
@@ -185,6 +185,11 @@ func run(ctx context.Context, b *bench, opt options) error {
 	if wants("scrape") {
 		if res.Scrape, err = b.scrape(ctx, opt.variants[0], opt.rounds, opt.scrapes); err != nil {
 			return fmt.Errorf("scrape: %w", err)
+		}
+	}
+	if wants("spool") {
+		if res.Spool, err = b.spool(ctx, opt.rounds); err != nil {
+			return fmt.Errorf("spool: %w", err)
 		}
 	}
 	var microErr error

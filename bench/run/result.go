@@ -27,6 +27,7 @@ type result struct {
 	Limit    []limitResult  `json:"limit,omitempty"`
 	Send     []sendResult   `json:"send,omitempty"`
 	Scrape   *scrapeResult  `json:"scrape,omitempty"`
+	Spool    []spoolResult  `json:"spool,omitempty"`
 	Micro    []microResult  `json:"micro,omitempty"`
 	HostOn   bool           `json:"host_scraper"`
 	Set      []string       `json:"agent_set,omitempty"`
@@ -161,6 +162,16 @@ func (r *result) print(out io.Writer) {
 			fmt.Fprintf(w, "%s\t%.3g\t%.3g\t%.3g\t%s\t%s\t%s\t%s\n", f.What, f.Median, slices.Min(f.Rounds), slices.Max(f.Rounds), f.Unit, wanted, met, f.Method)
 		}
 		w.Flush()
+	}
+	if len(r.Spool) > 0 {
+		fmt.Fprintf(out, "\nspool; each request synced; median of %d rounds\n", len(r.Spool[0].Rounds))
+		fmt.Fprintln(t, "request KiB\twriters\tMB/s\tdisk alone MB/s\tratio\t")
+		for _, s := range r.Spool {
+			for _, w := range s.Writers {
+				fmt.Fprintf(t, "%d\t%d\t%.0f\t%.0f\t%.2f\t\n", s.RequestBytes>>10, w.Writers, w.MBPerSecond, s.DiskMB, w.Ratio)
+			}
+		}
+		t.Flush()
 	}
 	if len(r.Micro) > 0 {
 		fmt.Fprintf(out, "\nmicro-benchmarks\n")

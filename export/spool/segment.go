@@ -34,9 +34,14 @@ type Entry struct {
 	Records int // of telemetry
 	Time    time.Time
 	Request [][]byte // in pieces; one when it was read
+	Done    int      // of Records, from the front: acknowledged already
 
-	at place
+	at     place
+	length int64 // of its record on disk
 }
+
+// Is says whether e and o are the same entry, read or written at different times.
+func (e *Entry) Is(o *Entry) bool { return e.at == o.at }
 
 // place is where an entry lies.
 type place struct {
@@ -104,7 +109,7 @@ func readRecord(r io.ReaderAt, off, size int64) (e Entry, next int64, err error)
 	if sum != binary.LittleEndian.Uint32(head[headerLen-4:]) {
 		return e, 0, errDamaged
 	}
-	e.Request = [][]byte{payload}
+	e.Request, e.length = [][]byte{payload}, headerLen+int64(n)
 	return e, off + headerLen + int64(n), nil
 }
 

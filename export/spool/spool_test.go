@@ -1,17 +1,14 @@
 package spool
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,7 +24,13 @@ type losses map[string]int64
 
 func open(t testing.TB, dir string, max int64, lost losses) *Spool {
 	t.Helper()
-	s, err := Open(Options{Dir: dir, MaxBytes: max, MaxAge: time.Hour, Log: silent, Dropped: func(reason string, n int64) { lost[reason] += n }})
+	return openWith(t, lost, Options{Dir: dir, Budget: NewBudget(max)})
+}
+
+func openWith(t testing.TB, lost losses, o Options) *Spool {
+	t.Helper()
+	o.MaxAge, o.Log, o.Dropped = time.Hour, silent, func(reason string, n int64) { lost[reason] += n }
+	s, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,18 +118,17 @@ func TestOrderAcrossRestarts(t *testing.T) {
 	}
 }
 
-// A kill repeats what was acknowledged since the cursor was saved, and loses nothing.
+// A kill repeats nothing that was acknowledged, and loses nothing.
 func TestNotClosed(t *testing.T) {
 	dir, lost := t.TempDir(), losses{}
 	s := open(t, dir, 1<<20, lost)
 	appendAll(t, s, 0, 1000)
-	consecutive(t, drain(t, s, 900), 0, 900) // segments that were passed are gone, and the cursor moved on with them
+	consecutive(t, drain(t, s, 900), 0, 900)
 	s = open(t, dir, 1<<20, lost)
-	got := drain(t, s, 1<<30)
-	if len(got) < 100 || len(got) > 900 {
-		t.Fatalf("%d entries, want from 100 on", len(got))
+	consecutive(t, drain(t, s, 1<<30), 900, 1000)
+	if len(lost) != 0 {
+		t.Errorf("lost %v", lost)
 	}
-	consecutive(t, got, 1000-uint64(len(got)), 1000)
 }
 
 // Wherever the machine died: what was whole before is whole after, and nothing counts as damaged.
@@ -285,119 +287,6 @@ func TestDeletedMeanwhile(t *testing.T) {
 	got := drain(t, s, 1<<30)
 	if int64(len(got))+lost[Damaged] != 100 || len(got) == 0 {
 		t.Errorf("%d came, lost %v, of 100", len(got), lost)
-	}
-}
-
-var rounds = flag.Int("rounds", 60, "how often TestKill kills")
-
-// Killed at any moment, again and again: every entry that Append returned for comes, in order,
-// and only what was acknowledged since the cursor was saved comes twice.
-func TestKill(t *testing.T) {
-	if dir := os.Getenv("STINT_SPOOL_CHILD"); dir != "" {
-		child(t, dir)
-		return
-	}
-	dir := t.TempDir()
-	r := rand.New(rand.NewPCG(3, 4))
-	written, acked := uint64(0), uint64(0) // numbers below these
-	taken := uint64(0)                     // below this: maybe acknowledged, and killed before it was said
-	for round := range *rounds {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
-		cmd.Env = append(os.Environ(), "STINT_SPOOL_CHILD="+dir, fmt.Sprint("STINT_SPOOL_FROM=", written))
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := 1 + r.IntN(400)
-		first := true
-		for in := bufio.NewScanner(out); in.Scan(); {
-			var what string
-			var n uint64
-			if _, err := fmt.Sscan(in.Text(), &what, &n); err != nil {
-				continue
-			}
-			switch what {
-			case "written":
-				written = n + 1
-			case "next":
-				if n > max(acked, taken) || first && n < acked && acked-n > 2000 {
-					t.Fatalf("round %d: entry %d comes, %d was acknowledged", round, n, acked)
-				}
-				first, taken = false, n+1
-			case "acked":
-				acked = max(acked, n+1)
-			}
-			if lines--; lines == 0 {
-				cmd.Process.Kill()
-			}
-		}
-		cmd.Wait()
-	}
-	lost := losses{}
-	s := open(t, dir, 64<<20, lost)
-	got := drain(t, s, 1<<30)
-	if len(got) > 0 {
-		if got[0] > max(acked, taken) {
-			t.Errorf("entry %d comes first, %d is missing", got[0], acked)
-		}
-		consecutive(t, got, got[0], got[len(got)-1]+1)
-		if got[len(got)-1]+1 < written {
-			t.Errorf("the last entry is %d, %d were written", got[len(got)-1], written)
-		}
-	} else if max(acked, taken) < written {
-		t.Errorf("nothing comes; %d of %d were acknowledged", acked, written)
-	}
-	if len(lost) > 0 || s.Size().Damaged > 0 {
-		t.Errorf("lost %v, damaged %d bytes", lost, s.Size().Damaged)
-	}
-	t.Logf("%d entries written, %d acknowledged", written, acked)
-}
-
-// child writes and reads until it is killed.
-func child(t *testing.T, dir string) {
-	var from uint64
-	fmt.Sscan(os.Getenv("STINT_SPOOL_FROM"), &from)
-	s := open(t, dir, 64<<20, losses{})
-	r := rand.New(rand.NewPCG(from, 5))
-	// What was written and not told may be there already: go on behind it.
-	if n := len(s.segments); n > 0 {
-		f, err := os.Open(filepath.Join(dir, name(s.last().id)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for at := int64(0); ; {
-			e, _, next, err := nextRecord(f, at, s.last().size)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			from, at = max(from, number(t, &e)+1), next
-		}
-		f.Close()
-	}
-	for {
-		if r.IntN(3) > 0 {
-			appendAll(t, s, from, from+1)
-			fmt.Println("written", from)
-			from++
-			continue
-		}
-		e, err := s.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e == nil {
-			continue
-		}
-		n := number(t, e)
-		fmt.Println("next", n)
-		s.Ack(e)
-		fmt.Println("acked", n)
 	}
 }
 
