@@ -154,8 +154,9 @@ type logsService struct {
 func (s logsService) Export(ctx context.Context, m *collogs.ExportLogsServiceRequest) (*collogs.ExportLogsServiceResponse, error) {
 	switch a := s.handle(logBodies(m), proto.Size(m)); {
 	case a == nil:
-	case a.hang:
+	case a.hang: // its time may be up here before it is where the client waits
 		<-ctx.Done()
+		return nil, status.FromContextError(ctx.Err()).Err()
 	case a.grpc != nil:
 		return nil, a.grpc
 	case a.message != nil:
@@ -173,8 +174,9 @@ type metricsService struct {
 func (s metricsService) Export(ctx context.Context, m *colmetrics.ExportMetricsServiceRequest) (*colmetrics.ExportMetricsServiceResponse, error) {
 	switch a := s.handle(metricNames(m), proto.Size(m)); {
 	case a == nil:
-	case a.hang:
+	case a.hang: // its time may be up here before it is where the client waits
 		<-ctx.Done()
+		return nil, status.FromContextError(ctx.Err()).Err()
 	case a.grpc != nil:
 		return nil, a.grpc
 	}
