@@ -238,7 +238,7 @@ func TestSpoolRefuses(t *testing.T) {
 	eventually(t, "end of writing", func() bool {
 		return e.Status()[0].WaitBytes <= metricsQueueBytes && e.Status()[0].Dropped > 0 && settled() >= ticks-22
 	})
-	if st := e.Status()[0]; st.OnDisk > keep.MaxBytes || st.OnDisk < keep.MaxBytes/2 {
+	if st := e.Status()[0]; st.OnDisk > keep.MaxBytes || st.OnDisk < keep.MaxBytes/4 {
 		t.Errorf("%d bytes on the disk, the limit is %d", st.OnDisk, keep.MaxBytes)
 	}
 	down.Store(false)
