@@ -245,8 +245,8 @@ func TestSpoolLimit(t *testing.T) {
 	for range ticks {
 		e.Input(otlp.Metrics, "test")(s.metrics("host", 20, 10_000))
 	}
-	eventually(t, "end of writing", func() bool { return e.Status()[0].Waiting == 0 })
-	if st := e.Status()[0]; st.OnDisk > keep.MaxBytes || st.OnDisk == 0 {
+	eventually(t, "end of writing", func() bool { st := e.Status()[0]; return st.Waiting == 0 && st.OnDisk > 0 })
+	if st := e.Status()[0]; st.OnDisk > keep.MaxBytes {
 		t.Errorf("%d bytes on the disk, the limit is %d", st.OnDisk, keep.MaxBytes)
 	}
 	down.Store(false)
