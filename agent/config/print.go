@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -161,6 +162,9 @@ func keysOf(m reflect.Value) map[string]bool {
 	return all
 }
 
+// inQuery finds what is a secret by its name in the query of a URL.
+var inQuery = regexp.MustCompile(`(?i)([?&][^=&#\s]*(?:token|key|passw|secret|auth|signature)[^=&#\s]*=)[^&#\s]+`)
+
 // flow is a value as YAML on one line, secrets masked unless they are to be revealed.
 func (p *printer) flow(v reflect.Value) string {
 	if m, ok := v.Interface().(interface{ Masked() string }); ok && !p.Reveal {
@@ -190,6 +194,9 @@ func (p *printer) flow(v reflect.Value) string {
 		return p.flow(v.Elem())
 	case reflect.String:
 		s := v.String()
+		if !p.Reveal && strings.Contains(s, "://") {
+			s = inQuery.ReplaceAllString(s, "$1***")
+		}
 		if strings.Contains(s, "$$") || strings.Contains(s, "${") {
 			s = strings.ReplaceAll(s, "$", "$$")
 		}

@@ -46,6 +46,27 @@ func TestSecretsAreMasked(t *testing.T) {
 	}
 }
 
+// A secret in the query of a URL is masked by its name; all else of the URL is shown.
+func TestSecretsInURLsAreMasked(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://a/x?api_key=hunter2&_time_field=@t": "https://a/x?api_key=***&_time_field=@t",
+		"https://a/x?b=c&Access-Token=hunter2":       "https://a/x?b=c&Access-Token=***",
+		"https://a/x?token=hunter2&key=hunter3":      "https://a/x?token=***&key=***",
+		"https://a/x?token=hunter2#f":                "https://a/x?token=***#f",
+		"https://a/x?_msg_field=key&n=1":             "https://a/x?_msg_field=key&n=1",
+		"key=hunter2":                                "key=hunter2",
+	} {
+		c := full()
+		c.Name = text
+		if got := string(Append(nil, c, Style{})); !strings.Contains(got, want) {
+			t.Errorf("%s is printed as %s", text, got)
+		}
+		if got := string(Append(nil, c, Style{Reveal: true})); !strings.Contains(got, text) {
+			t.Errorf("%s is revealed as %s", text, got)
+		}
+	}
+}
+
 func TestExplain(t *testing.T) {
 	got, l := load("name: nd\nglobs: [a, b]\nsub:\n  mode: m\nouts:\n  show:\nfiles:\n- include: [x]\n",
 		[]string{"STINT_SIZE=7"}, "every=1s", "globs[1]=c", "password=p")
