@@ -368,7 +368,7 @@ func validPort(port string) bool {
 func checkURL(path, text, example string) []error {
 	u, err := url.Parse(text)
 	switch {
-	case strings.Contains(text, "@"): // checked first: the faults below show the URL
+	case holdsLogin(text): // checked first: the faults below show the URL
 		return []error{fmt.Errorf("%s: holds a user name or password; put credentials into user and password, or headers", path)}
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		return []error{fmt.Errorf("%s: %q is not an http or https URL; write e.g. %s", path, text, example)}
@@ -376,4 +376,10 @@ func checkURL(path, text, example string) []error {
 		return []error{fmt.Errorf("%s: port %s is out of range; give 1 to 65535", path, u.Port())}
 	}
 	return nil
+}
+
+// holdsLogin says whether a URL has a user name or password before its host, or may have, if it is none.
+func holdsLogin(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.User != nil || (err != nil || u.Host == "") && strings.Contains(text, "@")
 }

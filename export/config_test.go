@@ -71,3 +71,15 @@ func TestURL(t *testing.T) {
 		}
 	}
 }
+
+// What stands before a host is a login, what stands behind it is none. Of what is no URL everything may be.
+func TestHoldsLogin(t *testing.T) {
+	for text, want := range map[string]bool{
+		"http://u:p@a:1": true, "https://u@a": true, "u:p@a:4318": true, "http://u:p%%@a": true, "http://u:p/x@a": true, "@": true,
+		"http://a:1": false, "http://a:1/x?_time_field=@timestamp": false, "http://a/@x": false, "http://a#@": false, "a:1": false, "": false,
+	} {
+		if got := holdsLogin(text); got != want {
+			t.Errorf("%q: %t, want %t", text, got, want)
+		}
+	}
+}

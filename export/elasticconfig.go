@@ -97,7 +97,7 @@ func (c *Elasticsearch) check(path string) []error {
 	for i, key := range keys {
 		u, err := url.Parse(urls[i])
 		switch {
-		case strings.Contains(urls[i], "@"): // checked first: the faults below show the URL
+		case holdsLogin(urls[i]): // checked first: the faults below show the URL
 			fault(key, "holds a user name or password; put them into user and password")
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 			fault(key, "%q is not an http or https URL; write e.g. https://elasticsearch:9200", urls[i])

@@ -195,6 +195,7 @@ type faulty struct {
 	t *testing.T
 	kind
 	fault fault
+	slow  bool // to read requests
 
 	mu       sync.Mutex
 	requests int
@@ -217,7 +218,11 @@ func firstTimes(n int, do func(w http.ResponseWriter, r *http.Request, keep func
 }
 
 func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(r.Body)
+	var in io.Reader = r.Body
+	if f.slow {
+		in = sipping{in}
+	}
+	raw, err := io.ReadAll(in)
 	if err != nil {
 		return // the client gave up
 	}
@@ -253,6 +258,14 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.accept(w, ids)
 }
 
+// sipping reads a little at a time.
+type sipping struct{ io.Reader }
+
+func (s sipping) Read(p []byte) (int, error) {
+	time.Sleep(time.Millisecond)
+	return s.Reader.Read(p[:min(len(p), 100)])
+}
+
 func hijack(w http.ResponseWriter) *net.TCPConn {
 	c, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -284,12 +297,14 @@ func TestMatrix(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault  fault
 		bad    []int // records of each chunk that the server takes for bad
+		slow   bool
 		unsure bool  // the client can't know, so records may arrive twice
 		drop   bool  // a permanent error: the first request is lost, and counted
 		wait   bool  // longer than a test: it is looked at, and given up
 		kind   Kind  // of wait
 	}{
 		"nothing":               {fault: none},
+		"a slow reader":         {fault: none, slow: true},
 		"429 twice":             {fault: firstTimes(2, status(429))},
 		"503 with a second":     {fault: firstTimes(1, status(503, "Retry-After", "1"))},
 		"503 with a day":        {fault: firstTimes(1, status(503, "Retry-After", "86400")), wait: true, kind: Again},
@@ -323,7 +338,7 @@ func TestMatrix(t *testing.T) {
 		for _, of := range slices.Sorted(maps.Keys(kinds)) {
 			t.Run(name+"/"+of, func(t *testing.T) {
 				t.Parallel()
-				f := &faulty{t: t, kind: kinds[of], fault: tc.fault}
+				f := &faulty{t: t, kind: kinds[of], fault: tc.fault, slow: tc.slow}
 				server := httptest.NewServer(f)
 				defer func() { server.CloseClientConnections(); server.Close() }()
 				x := f.exporter(server.URL)
