@@ -298,10 +298,10 @@ func TestMatrix(t *testing.T) {
 		fault  fault
 		bad    []int // records of each chunk that the server takes for bad
 		slow   bool
-		unsure bool  // the client can't know, so records may arrive twice
-		drop   bool  // a permanent error: the first request is lost, and counted
-		wait   bool  // longer than a test: it is looked at, and given up
-		kind   Kind  // of wait
+		unsure bool // the client can't know, so records may arrive twice
+		drop   bool // a permanent error: the first request is lost, and counted
+		wait   bool // longer than a test: it is looked at, and given up
+		kind   Kind // of wait
 	}{
 		"nothing":               {fault: none},
 		"a slow reader":         {fault: none, slow: true},
