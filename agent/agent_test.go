@@ -385,6 +385,7 @@ func TestLinked(t *testing.T) {
 		"stint/scrape/cgroup":  {"stint/export/otlp", "stint/scrape/dedup", "stint/scrape/kernel", "stint/scrape/series"},
 		"stint/scrape/kubelet": {"stint/export/otlp", "stint/scrape/dedup", "stint/scrape/kernel", "stint/scrape/series"},
 		"stint/scrape":         {"stint/export/otlp", "stint/scrape/cgroup", "stint/scrape/dedup", "stint/scrape/host", "stint/scrape/kernel", "stint/scrape/kubelet", "stint/scrape/series"},
+		"stint/scrape/kube":    {"stint/export/otlp", "stint/scrape/series"},
 		"stint/agent/config":   {},
 		"stint/agent/workload": {},
 	} {
@@ -399,6 +400,17 @@ func TestLinked(t *testing.T) {
 			if pkg == "stint/export/otlp" && strings.Contains(strings.Split(dep, "/")[0], ".") {
 				t.Errorf("%s imports %s; it uses the standard library only", pkg, dep)
 			}
+		}
+	}
+	out, err := exec.Command("go", "list", "-tags=grpcnotrace", "-f", `{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}`, "stint/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, dep, _ := strings.Cut(strings.TrimSpace(line), " ")
+		mayKubernetes := pkg == "stint/agent/cluster" || pkg == "stint/cmd/stint-cluster" || pkg == "stint/scrape/kube" || strings.HasPrefix(pkg, "stint/scrape/kube/")
+		if strings.HasPrefix(dep, "k8s.io/") && !mayKubernetes {
+			t.Errorf("%s imports %s; only scrape/kube, agent/cluster and cmd/stint-cluster may", pkg, dep)
 		}
 	}
 	binary := filepath.Join(t.TempDir(), "stint-agent")
