@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"stint/agent/config"
+	"stint/agent/process"
 	"stint/export"
 )
 
@@ -302,20 +303,20 @@ func TestStateDirOfAUser(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if !canMake(dir) || !canMake(filepath.Join(dir, "a/b")) {
+	if !process.CanMake(dir) || !process.CanMake(filepath.Join(dir, "a/b")) {
 		t.Error("a directory of one's own cannot be made")
 	}
-	if canMake(filepath.Join(file, "a")) {
+	if process.CanMake(filepath.Join(file, "a")) {
 		t.Error("a directory below a file can be made")
 	}
 	if os.Geteuid() == 0 {
 		return // root may write everywhere; the rest is about ordinary users
 	}
-	if canMake("/var/lib/stint-no-such-directory") {
+	if process.CanMake("/var/lib/stint-no-such-directory") {
 		t.Error("an ordinary user can make a directory in /var/lib")
 	}
 	cfg, _ := Load(LoadArgs{Env: []string{"XDG_STATE_HOME=" + dir}})
-	if cfg.StateDir != dir+"/stint" && !canMake(stateDir) {
+	if cfg.StateDir != dir+"/stint" && !process.CanMake(stateDir) {
 		t.Errorf("state_dir = %s, want %s/stint", cfg.StateDir, dir)
 	}
 	cfg, _ = Load(LoadArgs{Env: []string{"XDG_STATE_HOME=" + dir}, Set: []string{"state_dir=" + stateDir}})
