@@ -358,7 +358,7 @@ func TestLinked(t *testing.T) {
 		"stint/scrape":         {"stint/export/otlp", "stint/scrape/cgroup", "stint/scrape/dedup", "stint/scrape/host", "stint/scrape/kernel", "stint/scrape/kubelet", "stint/scrape/series"},
 		"stint/scrape/kube":    {"stint/export/otlp", "stint/scrape/series"},
 		"stint/agent/config":   {},
-		"stint/agent/process":  {"stint/export/otlp"},
+		"stint/agent/process":  {"stint/agent/config", "stint/export/otlp"},
 		"stint/agent/workload": {},
 	} {
 		for _, dep := range list(pkg) {

@@ -72,33 +72,12 @@ func Sources() map[string][]string {
 	return map[string][]string{"logs": {"tail", "journald"}, "metrics": {"host", "cgroup", "kubelet", "self"}}
 }
 
-// LoadArgs is everything a configuration is read from.
-type LoadArgs struct {
-	File string   // a YAML file; "" for none
-	Set  []string // path.to.key=value, in order
-	Env  []string // as os.Environ gives it
-}
-
-// Report tells what Load found: Faults if the configuration cannot be used, and where each value is from.
-type Report struct {
-	Faults config.Faults
-	Notes  []string // what is no fault and yet may surprise
-	Origin func(path string) config.Origin
-}
-
 // Load reads the configuration: flag before environment before file before default. If Faults is
 // not empty the configuration must not be used.
-func Load(args LoadArgs) (*Config, *Report) {
+func Load(args process.LoadArgs) (*Config, *process.Report) {
 	cfg := Defaults()
 	l := config.New(&cfg, args.Env)
-	env := func(name string) string {
-		for _, e := range args.Env {
-			if v, ok := strings.CutPrefix(e, name+"="); ok {
-				return v
-			}
-		}
-		return ""
-	}
+	env := args.Getenv
 	if args.File != "" {
 		l.File(args.File)
 	}
@@ -118,7 +97,7 @@ func Load(args LoadArgs) (*Config, *Report) {
 		}
 	}
 	if !l.IsSet("state_dir") && os.Geteuid() != 0 && !process.CanMake(stateDir) {
-		if dir := userStateDir(env); dir != "" {
+		if dir := process.UserStateDir(stateDir, env); dir != "" {
 			cfg.StateDir = dir
 			l.Derived("state_dir", "default of a user who cannot write "+stateDir)
 		}
@@ -136,7 +115,7 @@ func Load(args LoadArgs) (*Config, *Report) {
 		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, Sources())
 	}
 	l.Check(cfg.Check())
-	return &cfg, &Report{Faults: l.Faults(), Notes: notes, Origin: l.Origin}
+	return &cfg, &process.Report{Faults: l.Faults(), Notes: notes, Origin: l.Origin}
 }
 
 // nodeName is what Kubernetes calls this machine, else what it calls itself.
@@ -150,17 +129,6 @@ func nodeName(env func(string) string) (name, from string) {
 		return name, "the host name"
 	}
 	return "localhost", "default"
-}
-
-// userStateDir is where programs of one user keep state (XDG Base Directory Specification).
-func userStateDir(env func(string) string) string {
-	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "stint")
-	}
-	if home := env("HOME"); filepath.IsAbs(home) {
-		return filepath.Join(home, ".local/state/stint")
-	}
-	return ""
 }
 
 // Check reports every fault at once, each under its YAML path.

@@ -1,11 +1,15 @@
 package process
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // Exit codes.
@@ -85,4 +89,12 @@ func Parse(program string, verbs, args []string) (Command, error) {
 		return cmd, fmt.Errorf("--format %q is neither text nor otlp-json", cmd.Format)
 	}
 	return cmd, nil
+}
+
+// Signals makes a context that the first signal to stop ends. Soon after the handler goes, so that a
+// second one ends the process. Not at once: timeout(1) and terminals send the same signal twice.
+func Signals() (ctx context.Context, stop func()) {
+	ctx, stop = signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
+	return ctx, stop
 }

@@ -9,11 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
-	"syscall"
-	"time"
 
 	"stint/agent"
 	"stint/agent/config"
@@ -43,7 +40,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.Write(stdout, stderr, process.VersionText("stint-agent", version))
 	}
 
-	cfg, report := agent.Load(agent.LoadArgs{File: cmd.File, Set: cmd.Set, Env: environ})
+	cfg, report := agent.Load(process.LoadArgs{File: cmd.File, Set: cmd.Set, Env: environ})
 	cfg.Demo = cmd.Demo
 	if cmd.Verb == "check" {
 		return check(cmd, cfg, report, stdout, stderr)
@@ -60,12 +57,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.Write(stdout, stderr, string(config.Append(nil, cfg, style)))
 	}
 
-	// The first signal ends ctx; soon after the handler goes, so that a second one ends the
-	// process. Not at once: timeout(1) and terminals send the same signal twice.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := process.Signals()
 	defer stop()
-	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
-
 	log := process.Logger(cfg.Log, stderr)
 	for _, note := range report.Notes {
 		log.Warn("note on the configuration", "note", note)
@@ -91,7 +84,7 @@ func serve(ctx context.Context, cfg *agent.Config, log *slog.Logger) error {
 }
 
 // check prints every fault, and without --offline what the machine and the destinations allow.
-func check(cmd process.Command, cfg *agent.Config, report *agent.Report, stdout, stderr io.Writer) int {
+func check(cmd process.Command, cfg *agent.Config, report *process.Report, stdout, stderr io.Writer) int {
 	if len(report.Faults) > 0 {
 		if code := process.Write(stdout, stderr, report.Faults.Error()+"\n"); code != process.ExitOK {
 			return code
