@@ -1,17 +1,15 @@
 package agent
 
 import (
-	"context"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"stint/agent/process"
 )
 
 //go:embed page.html
@@ -52,20 +50,9 @@ const (
 // count), /readyz (started), /flowing (data arrives where it should).
 func (a *Agent) healthHandler() http.Handler {
 	mux := http.NewServeMux()
-	probe := func(path string, faults func() []string) {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			if f := faults(); len(f) > 0 {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				fmt.Fprintln(w, strings.Join(f, "\n"))
-				return
-			}
-			fmt.Fprintln(w, "ok")
-		})
-	}
-	probe("/livez", a.notLive)
-	probe("/readyz", a.notReady)
-	probe("/flowing", a.notFlowing)
+	process.Probe(mux, "/livez", a.notLive)
+	process.Probe(mux, "/readyz", a.notReady)
+	process.Probe(mux, "/flowing", a.notFlowing)
 	return mux
 }
 
@@ -93,29 +80,4 @@ func (a *Agent) notFlowing() []string {
 		}
 	}
 	return faults
-}
-
-// serveHTTP serves until ctx ends and the requests under way are answered.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
-	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-	}
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if s.Shutdown(limit) != nil {
-			s.Close()
-		}
-	})
-	err := s.Serve(l)
-	if !stop() {
-		<-done
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return fmt.Errorf("serve %s: %w", l.Addr(), err)
 }

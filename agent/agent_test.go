@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"stint/agent/process"
 	"stint/export"
 	"stint/export/otlp"
 )
@@ -291,13 +292,14 @@ func TestReadOnlyStateDirectoryIsNoReasonToStop(t *testing.T) {
 
 func TestOwnMetricsLeaveAsOTLP(t *testing.T) {
 	r := startAgent(t, testConfig(t))
-	self := newSelf(r.a.reg, "node-1", nil, "v0", time.Now())
+	self := process.NewSelf(r.a.reg, "stint-agent", "node-1", "v0", nil, time.Now())
+	var group *otlp.Group
 	var data []byte
 	points := 0
-	if err := self.Scrape(t.Context(), 0, time.Now(), func(_ *otlp.Group, b []byte, n int) { data, points = b, n }); err != nil {
+	if err := self.Scrape(t.Context(), 0, time.Now(), func(g *otlp.Group, b []byte, n int) { group, data, points = g, b, n }); err != nil {
 		t.Fatal(err)
 	}
-	request := append(self.group.AppendFrame(nil, len(data)), data...)
+	request := append(group.AppendFrame(nil, len(data)), data...)
 	if n, err := otlp.Count(otlp.Metrics, request); err != nil || n != points || n < 30 {
 		t.Errorf("%d points, %v; the scraper said %d", n, err, points)
 	}
@@ -319,37 +321,6 @@ func TestOncePrintsPointsOfTheMachine(t *testing.T) {
 		}
 		if !strings.Contains(strings.ReplaceAll(out.String(), `": "`, `":"`), want) {
 			t.Errorf("%s lacks %q:\n%.500s", format, want, &out)
-		}
-	}
-}
-
-func TestThrottleHoldsBackAndSaysHowMuch(t *testing.T) {
-	var out bytes.Buffer
-	log := slog.New(newThrottle(slog.NewTextHandler(&out, nil))).With("part", "x")
-	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	say := func(level slog.Level, after time.Duration, msg string, attrs ...slog.Attr) {
-		rec := slog.NewRecord(at.Add(after), level, msg, 0)
-		rec.AddAttrs(attrs...)
-		if err := log.Handler().Handle(t.Context(), rec); err != nil {
-			t.Fatal(err)
-		}
-	}
-	say(slog.LevelWarn, 0, "bad")
-	say(slog.LevelWarn, time.Second, "bad")
-	say(slog.LevelWarn, 2*time.Second, "bad")
-	say(slog.LevelWarn, 2*time.Second, "other")
-	say(slog.LevelWarn, 2*time.Second, "bad", slog.String("exporter", "second"))
-	say(slog.LevelInfo, 2*time.Second, "info")
-	say(slog.LevelInfo, 2*time.Second, "info")
-	say(slog.LevelWarn, throttleFor+time.Second, "bad")
-	want := []string{"msg=bad part=x", "msg=other part=x", "msg=bad part=x exporter=second", "msg=info part=x", "msg=info part=x", "msg=bad part=x held_back=2"}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != len(want) {
-		t.Fatalf("%d lines:\n%s", len(lines), &out)
-	}
-	for i, w := range want {
-		if !strings.HasSuffix(lines[i], w) {
-			t.Errorf("line %d: %s, want …%s", i, lines[i], w)
 		}
 	}
 }
@@ -385,7 +356,9 @@ func TestLinked(t *testing.T) {
 		"stint/scrape/cgroup":  {"stint/export/otlp", "stint/scrape/dedup", "stint/scrape/kernel", "stint/scrape/series"},
 		"stint/scrape/kubelet": {"stint/export/otlp", "stint/scrape/dedup", "stint/scrape/kernel", "stint/scrape/series"},
 		"stint/scrape":         {"stint/export/otlp", "stint/scrape/cgroup", "stint/scrape/dedup", "stint/scrape/host", "stint/scrape/kernel", "stint/scrape/kubelet", "stint/scrape/series"},
+		"stint/scrape/kube":    {"stint/export/otlp", "stint/scrape/series"},
 		"stint/agent/config":   {},
+		"stint/agent/process":  {"stint/agent/config", "stint/export/otlp"},
 		"stint/agent/workload": {},
 	} {
 		for _, dep := range list(pkg) {
@@ -399,6 +372,17 @@ func TestLinked(t *testing.T) {
 			if pkg == "stint/export/otlp" && strings.Contains(strings.Split(dep, "/")[0], ".") {
 				t.Errorf("%s imports %s; it uses the standard library only", pkg, dep)
 			}
+		}
+	}
+	out, err := exec.Command("go", "list", "-tags=grpcnotrace", "-f", `{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}`, "stint/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, dep, _ := strings.Cut(strings.TrimSpace(line), " ")
+		mayKubernetes := pkg == "stint/agent/cluster" || pkg == "stint/cmd/stint-cluster" || pkg == "stint/scrape/kube" || strings.HasPrefix(pkg, "stint/scrape/kube/")
+		if strings.HasPrefix(dep, "k8s.io/") && !mayKubernetes {
+			t.Errorf("%s imports %s; only scrape/kube, agent/cluster and cmd/stint-cluster may", pkg, dep)
 		}
 	}
 	binary := filepath.Join(t.TempDir(), "stint-agent")

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"stint/agent/process"
 	"stint/export"
 	"stint/tail"
 )
@@ -134,7 +135,7 @@ func one(path string, f finding) []Finding { return []Finding{{f.level, path, f.
 func lookStateDir(dir string) finding {
 	info, err := os.Stat(dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && canMake(dir):
+	case errors.Is(err, fs.ErrNotExist) && process.CanMake(dir):
 		return finding{OK, dir + " will be made"}
 	case errors.Is(err, fs.ErrNotExist):
 		return finding{Fail, dir + " cannot be made; make it, or set state_dir to a directory this user can write"}

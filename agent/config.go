@@ -3,17 +3,14 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
-	"golang.org/x/sys/unix"
-
 	"stint/agent/config"
+	"stint/agent/process"
 	"stint/export"
 	"stint/scrape"
 	"stint/tail"
@@ -22,32 +19,26 @@ import (
 
 // Config is the whole configuration of the node agent. Every key is optional.
 type Config struct {
-	StateDir      string            `yaml:"state_dir" doc:"where offsets are kept; mode 0700, for one process at a time. If it is not set and an ordinary user cannot make it: $XDG_STATE_HOME/stint, else ~/.local/state/stint"`
-	NodeName      string            `yaml:"node_name" doc:"name of this machine in all telemetry; empty: $K8S_NODE_NAME, else $NODE_NAME, else the host name"`
-	Log           Log               `yaml:"log" doc:"the agent's own log, on standard error"`
-	Admin         Admin             `yaml:"admin" doc:"server of /metrics, /status (JSON) and / (page)"`
-	Health        Health            `yaml:"health" doc:"server of /livez, /readyz and /flowing"`
-	Tail          tail.Config       `yaml:"tail" doc:"log files that are followed"`
-	Journald      journal.Config    `yaml:"journald" doc:"the systemd journal"`
-	Scrape        scrape.Config     `yaml:"scrape" doc:"metrics that are read"`
-	Batch         export.Batch      `yaml:"batch" doc:"how records are put together before they are sent"`
-	Spool         export.Spool      `yaml:"spool" doc:"what waits on disk for a destination that is away"`
-	DeadLetter    export.DeadLetter `yaml:"dead_letter" doc:"what destinations refuse for good"`
-	MemoryLimiter MemoryLimiter     `yaml:"memory_limiter" doc:"bounds of the memory that waiting records may take"`
-	Exporters     export.Exporters  `yaml:"exporters" doc:"destinations by name, which is TYPE or TYPE/NAME; none: a sink inside the agent that counts what arrives"`
-	Pipelines     export.Pipelines  `yaml:"pipelines" doc:"which sources go to which exporters, by SIGNAL or SIGNAL/NAME; none: every source to every exporter that takes its signal"`
-	DrainTimeout  time.Duration     `yaml:"drain_timeout" doc:"at the end, time to deliver what was read already; what is left is read again after the next start; 0s to 10m"`
+	StateDir      string                `yaml:"state_dir" doc:"where offsets are kept; mode 0700, for one process at a time. If it is not set and an ordinary user cannot make it: $XDG_STATE_HOME/stint, else ~/.local/state/stint"`
+	NodeName      string                `yaml:"node_name" doc:"name of this machine in all telemetry; empty: $K8S_NODE_NAME, else $NODE_NAME, else the host name"`
+	Log           process.Log           `yaml:"log" doc:"the agent's own log, on standard error"`
+	Admin         Admin                 `yaml:"admin" doc:"server of /metrics, /status (JSON) and / (page)"`
+	Health        process.Health        `yaml:"health" doc:"server of /livez, /readyz and /flowing"`
+	Tail          tail.Config           `yaml:"tail" doc:"log files that are followed"`
+	Journald      journal.Config        `yaml:"journald" doc:"the systemd journal"`
+	Scrape        scrape.Config         `yaml:"scrape" doc:"metrics that are read"`
+	Batch         export.Batch          `yaml:"batch" doc:"how records are put together before they are sent"`
+	Spool         export.Spool          `yaml:"spool" doc:"what waits on disk for a destination that is away"`
+	DeadLetter    export.DeadLetter     `yaml:"dead_letter" doc:"what destinations refuse for good"`
+	MemoryLimiter process.MemoryLimiter `yaml:"memory_limiter" doc:"bounds of the memory that waiting records may take"`
+	Exporters     export.Exporters      `yaml:"exporters" doc:"destinations by name, which is TYPE or TYPE/NAME; none: a sink inside the agent that counts what arrives"`
+	Pipelines     export.Pipelines      `yaml:"pipelines" doc:"which sources go to which exporters, by SIGNAL or SIGNAL/NAME; none: every source to every exporter that takes its signal"`
+	DrainTimeout  time.Duration         `yaml:"drain_timeout" doc:"at the end, time to deliver what was read already; what is left is read again after the next start; 0s to 10m"`
 
 	// KubernetesNode is node_name when Kubernetes gave it or somebody set it, else empty: a
 	// laptop is no node, although the agent calls it by its host name.
 	KubernetesNode string `yaml:"-"`
 	Demo           bool   `yaml:"-"` // --demo: write logs into a temporary directory and follow those
-}
-
-// Log is the agent's own log.
-type Log struct {
-	Level  string `yaml:"level" enum:"debug,info,warn,error" doc:"the least that is logged"`
-	Format string `yaml:"format" enum:"auto,text,json" doc:"auto: text on a terminal, JSON elsewhere"`
 }
 
 // Admin is the server of the agent's own state.
@@ -56,35 +47,22 @@ type Admin struct {
 	NodeMetrics bool   `yaml:"node_metrics" doc:"also /metrics/node: what host, cgroup and kubelet sent last, for a Prometheus that pulls; whoever reaches the port can read it"`
 }
 
-// Health is the server that probes ask.
-type Health struct {
-	Listen string `yaml:"listen" doc:"host:port; empty: no server"`
-}
-
-// MemoryLimiter bounds memory. Above limit less spike limit new data waits; above limit nothing is taken.
-type MemoryLimiter struct {
-	CheckInterval        time.Duration `yaml:"check_interval" doc:"how often the memory of the process is looked at; 100ms to 1m"`
-	LimitPercentage      int           `yaml:"limit_percentage" unit:"percent" doc:"hard limit as a part of the cgroup's limit; 1 to 100"`
-	SpikeLimitPercentage int           `yaml:"spike_limit_percentage" unit:"percent" doc:"the soft limit lies this much, of the cgroup's limit, below the hard one; less than limit_percentage"`
-	LimitMiB             int           `yaml:"limit_mib" unit:"MiB" doc:"takes the place of the cgroup's limit; 0: the limit of the cgroup, and none where that has none"`
-}
-
 const stateDir = "/var/lib/stint"
 
 // Defaults is the configuration without any file. State directory and node name are found by Load.
 func Defaults() Config {
 	return Config{
 		StateDir:      stateDir,
-		Log:           Log{Level: "info", Format: "auto"},
-		Admin:         Admin{Listen: "127.0.0.1:8888"},   // the collector's port for own metrics
-		Health:        Health{Listen: "127.0.0.1:13133"}, // the collector's port for health
+		Log:           process.Log{Level: "info", Format: "auto"},
+		Admin:         Admin{Listen: "127.0.0.1:8888"},           // the collector's port for own metrics
+		Health:        process.Health{Listen: "127.0.0.1:13133"}, // the collector's port for health
 		Tail:          tail.Defaults(),
 		Journald:      journal.Defaults(),
 		Scrape:        scrape.Defaults(),
 		Batch:         export.BatchDefaults(),
 		Spool:         export.SpoolDefaults(),
 		DeadLetter:    export.DeadLetterDefaults(),
-		MemoryLimiter: MemoryLimiter{CheckInterval: time.Second, LimitPercentage: 80, SpikeLimitPercentage: 25},
+		MemoryLimiter: process.MemoryLimiterDefaults(),
 		DrainTimeout:  4 * time.Second, // with the rest of stopping: under 5 s
 	}
 }
@@ -94,33 +72,12 @@ func Sources() map[string][]string {
 	return map[string][]string{"logs": {"tail", "journald"}, "metrics": {"host", "cgroup", "kubelet", "self"}}
 }
 
-// LoadArgs is everything a configuration is read from.
-type LoadArgs struct {
-	File string   // a YAML file; "" for none
-	Set  []string // path.to.key=value, in order
-	Env  []string // as os.Environ gives it
-}
-
-// Report tells what Load found: Faults if the configuration cannot be used, and where each value is from.
-type Report struct {
-	Faults config.Faults
-	Notes  []string // what is no fault and yet may surprise
-	Origin func(path string) config.Origin
-}
-
 // Load reads the configuration: flag before environment before file before default. If Faults is
 // not empty the configuration must not be used.
-func Load(args LoadArgs) (*Config, *Report) {
+func Load(args process.LoadArgs) (*Config, *process.Report) {
 	cfg := Defaults()
 	l := config.New(&cfg, args.Env)
-	env := func(name string) string {
-		for _, e := range args.Env {
-			if v, ok := strings.CutPrefix(e, name+"="); ok {
-				return v
-			}
-		}
-		return ""
-	}
+	env := args.Getenv
 	if args.File != "" {
 		l.File(args.File)
 	}
@@ -139,8 +96,8 @@ func Load(args LoadArgs) (*Config, *Report) {
 			notes = append(notes, note)
 		}
 	}
-	if !l.IsSet("state_dir") && os.Geteuid() != 0 && !canMake(stateDir) {
-		if dir := userStateDir(env); dir != "" {
+	if !l.IsSet("state_dir") && os.Geteuid() != 0 && !process.CanMake(stateDir) {
+		if dir := process.UserStateDir(stateDir, env); dir != "" {
 			cfg.StateDir = dir
 			l.Derived("state_dir", "default of a user who cannot write "+stateDir)
 		}
@@ -158,7 +115,7 @@ func Load(args LoadArgs) (*Config, *Report) {
 		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, Sources())
 	}
 	l.Check(cfg.Check())
-	return &cfg, &Report{Faults: l.Faults(), Notes: notes, Origin: l.Origin}
+	return &cfg, &process.Report{Faults: l.Faults(), Notes: notes, Origin: l.Origin}
 }
 
 // nodeName is what Kubernetes calls this machine, else what it calls itself.
@@ -174,29 +131,6 @@ func nodeName(env func(string) string) (name, from string) {
 	return "localhost", "default"
 }
 
-// userStateDir is where programs of one user keep state (XDG Base Directory Specification).
-func userStateDir(env func(string) string) string {
-	if dir := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "stint")
-	}
-	if home := env("HOME"); filepath.IsAbs(home) {
-		return filepath.Join(home, ".local/state/stint")
-	}
-	return ""
-}
-
-// canMake tells whether a directory can be written, or made in the nearest one that exists.
-func canMake(dir string) bool {
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == "/" {
-			return unix.Access(dir, unix.W_OK|unix.X_OK) == nil
-		} else if !errors.Is(err, os.ErrNotExist) {
-			return false
-		}
-		dir = filepath.Dir(dir)
-	}
-}
-
 // Check reports every fault at once, each under its YAML path.
 func (c *Config) Check() error {
 	var errs []error
@@ -208,59 +142,19 @@ func (c *Config) Check() error {
 	if len(c.NodeName) > 253 || strings.ContainsFunc(c.NodeName, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
 		fault("node_name: %.40q is no name of a machine; give at most 253 characters without white space", c.NodeName)
 	}
-	for _, l := range []struct{ path, addr string }{{"admin.listen", c.Admin.Listen}, {"health.listen", c.Health.Listen}} {
-		if err := checkListen(l.addr); err != nil {
-			fault("%s: %q is not host:port (%w); write e.g. 127.0.0.1:8888, or nothing for no server", l.path, l.addr, err)
-		}
-	}
 	if c.Admin.NodeMetrics && c.Admin.Listen == "" {
 		fault("admin.node_metrics: true, but there is no server to serve them; set admin.listen")
 	}
-	if c.Admin.Listen != "" && c.Admin.Listen == c.Health.Listen && !strings.HasSuffix(c.Admin.Listen, ":0") {
-		fault("health.listen: %s is admin.listen as well; give each its own port", c.Health.Listen)
-	}
+	errs = append(errs, process.CheckServers(c.Admin.Listen, c.Health.Listen))
 	errs = append(errs, c.Tail.Check(), c.Journald.Check(), c.Scrape.Check(), c.Batch.Check(), c.Spool.Check(), c.DeadLetter.Check())
 	if c.Batch.SendBatchMaxBytes < c.Tail.MaxLineBytes {
 		fault("batch.send_batch_max_bytes: %d has no room for one record of tail.max_line_bytes (%d); raise it or lower that",
 			c.Batch.SendBatchMaxBytes, c.Tail.MaxLineBytes)
 	}
-	m := c.MemoryLimiter
-	if m.CheckInterval < 100*time.Millisecond || m.CheckInterval > time.Minute {
-		fault("memory_limiter.check_interval: %v is out of range; give 100ms to 1m", m.CheckInterval)
-	}
-	if m.LimitPercentage < 1 || m.LimitPercentage > 100 {
-		fault("memory_limiter.limit_percentage: %d is out of range; give 1 to 100", m.LimitPercentage)
-	} else if m.SpikeLimitPercentage < 0 || m.SpikeLimitPercentage >= m.LimitPercentage {
-		fault("memory_limiter.spike_limit_percentage: %d is out of range; give 0 to %d, less than limit_percentage", m.SpikeLimitPercentage, m.LimitPercentage-1)
-	}
-	if m.LimitMiB < 0 || m.LimitMiB > 0 && m.LimitMiB < 16 || m.LimitMiB > 1<<20 {
-		fault("memory_limiter.limit_mib: %d is out of range; give 16 to 1048576, or 0 for the cgroup's limit", m.LimitMiB)
-	}
+	errs = append(errs, c.MemoryLimiter.Check())
 	errs = append(errs, c.Exporters.Check(), c.Pipelines.Check(c.Exporters, Sources()))
 	if c.DrainTimeout < 0 || c.DrainTimeout > 10*time.Minute {
 		fault("drain_timeout: %v is out of range; give 0s to 10m", c.DrainTimeout)
 	}
 	return errors.Join(errs...)
-}
-
-// checkListen: empty, or a host, which may be empty, and the number of a port.
-func checkListen(addr string) error {
-	if addr == "" {
-		return nil
-	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		var a *net.AddrError
-		if errors.As(err, &a) {
-			return errors.New(a.Err)
-		}
-		return err
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return fmt.Errorf("port %q is not 0 to 65535", port)
-	}
-	if strings.ContainsAny(host, "/ @") {
-		return errors.New("no host name")
-	}
-	return nil
 }

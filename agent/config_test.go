@@ -10,13 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"stint/agent/config"
+	"stint/agent/process"
 	"stint/export"
 )
 
 // loadText loads a configuration from a file with this text; an empty one means no file.
-func loadText(t *testing.T, text string, env []string, set ...string) (*Config, *Report) {
+func loadText(t *testing.T, text string, env []string, set ...string) (*Config, *process.Report) {
 	t.Helper()
-	args := LoadArgs{Env: append([]string{"NODE_NAME=n"}, env...), Set: set}
+	args := process.LoadArgs{Env: append([]string{"NODE_NAME=n"}, env...), Set: set}
 	if text != "" {
 		args.File = filepath.Join(t.TempDir(), "stint.yaml")
 		if err := os.WriteFile(args.File, []byte(text), 0o600); err != nil {
@@ -27,7 +28,7 @@ func loadText(t *testing.T, text string, env []string, set ...string) (*Config, 
 }
 
 func TestNothingConfiguredWorks(t *testing.T) {
-	cfg, report := Load(LoadArgs{Env: []string{"NODE_NAME=n", "XDG_STATE_HOME=/tmp/x"}})
+	cfg, report := Load(process.LoadArgs{Env: []string{"NODE_NAME=n", "XDG_STATE_HOME=/tmp/x"}})
 	if len(report.Faults) > 0 {
 		t.Fatalf("faults:\n%v", report.Faults)
 	}
@@ -264,7 +265,7 @@ func TestNodeName(t *testing.T) {
 		"STINT_NODE_NAME wins":   {env: []string{"K8S_NODE_NAME=a", "STINT_NODE_NAME=y"}, want: "y", from: "env STINT_NODE_NAME"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg, report := Load(LoadArgs{Env: tc.env, Set: tc.set})
+			cfg, report := Load(process.LoadArgs{Env: tc.env, Set: tc.set})
 			if from := report.Origin("node_name").String(); cfg.NodeName != tc.want || from != tc.from {
 				t.Errorf("node_name %q from %q, want %q from %q", cfg.NodeName, from, tc.want, tc.from)
 			}
@@ -291,8 +292,8 @@ func TestStateDirOfAUser(t *testing.T) {
 		"neither":                  {nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := userStateDir(env(tc.vars)); got != tc.want {
-				t.Errorf("userStateDir = %q, want %q", got, tc.want)
+			if got := process.UserStateDir(stateDir, env(tc.vars)); got != tc.want {
+				t.Errorf("UserStateDir = %q, want %q", got, tc.want)
 			}
 		})
 	}
@@ -302,23 +303,23 @@ func TestStateDirOfAUser(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if !canMake(dir) || !canMake(filepath.Join(dir, "a/b")) {
+	if !process.CanMake(dir) || !process.CanMake(filepath.Join(dir, "a/b")) {
 		t.Error("a directory of one's own cannot be made")
 	}
-	if canMake(filepath.Join(file, "a")) {
+	if process.CanMake(filepath.Join(file, "a")) {
 		t.Error("a directory below a file can be made")
 	}
 	if os.Geteuid() == 0 {
 		return // root may write everywhere; the rest is about ordinary users
 	}
-	if canMake("/var/lib/stint-no-such-directory") {
+	if process.CanMake("/var/lib/stint-no-such-directory") {
 		t.Error("an ordinary user can make a directory in /var/lib")
 	}
-	cfg, _ := Load(LoadArgs{Env: []string{"XDG_STATE_HOME=" + dir}})
-	if cfg.StateDir != dir+"/stint" && !canMake(stateDir) {
+	cfg, _ := Load(process.LoadArgs{Env: []string{"XDG_STATE_HOME=" + dir}})
+	if cfg.StateDir != dir+"/stint" && !process.CanMake(stateDir) {
 		t.Errorf("state_dir = %s, want %s/stint", cfg.StateDir, dir)
 	}
-	cfg, _ = Load(LoadArgs{Env: []string{"XDG_STATE_HOME=" + dir}, Set: []string{"state_dir=" + stateDir}})
+	cfg, _ = Load(process.LoadArgs{Env: []string{"XDG_STATE_HOME=" + dir}, Set: []string{"state_dir=" + stateDir}})
 	if cfg.StateDir != stateDir {
 		t.Errorf("state_dir = %s although it was set to %s", cfg.StateDir, stateDir)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"stint/agent/config"
+	"stint/agent/process"
 	"stint/export"
 )
 
@@ -44,7 +45,7 @@ func TestSampleLoads(t *testing.T) {
 	if err := os.WriteFile(file, sampleText(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, report := Load(LoadArgs{File: file, Env: []string{"TOKEN=x", "NODE_NAME=n"}})
+	got, report := Load(process.LoadArgs{File: file, Env: []string{"TOKEN=x", "NODE_NAME=n"}})
 	if len(report.Faults) > 0 {
 		t.Fatalf("faults:\n%v", report.Faults)
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"stint/agent/process"
 )
 
 // HOST_PROC and the like stand in for scrape.root_path, below all that is the agent's own.
@@ -29,7 +31,7 @@ func TestRootFromHost(t *testing.T) {
 		"of no use to a file": {env: []string{"HOST_PROC=/x"}, text: "scrape: {root_path: /c}", want: "/c"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			args := LoadArgs{Env: tc.env}
+			args := process.LoadArgs{Env: tc.env}
 			if tc.text != "" {
 				args.File = filepath.Join(t.TempDir(), "stint.yaml")
 				if err := os.WriteFile(args.File, []byte(tc.text), 0o600); err != nil {

@@ -40,7 +40,7 @@ func Once(ctx context.Context, cfg *Config, version, format string, w io.Writer,
 	if err != nil {
 		return err
 	}
-	grid, err := scrape.New(cfg.Scrape, sources, otlp.NewPool(maxMetricPool, nil), nil, log, reg)
+	grid, err := scrape.New(cfg.Scrape, sources, otlp.NewPool(sizes.Metrics, nil), nil, log, reg)
 	if err != nil {
 		return err
 	}

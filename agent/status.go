@@ -2,14 +2,10 @@ package agent
 
 import (
 	"context"
-	"os"
-	"runtime"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"stint/agent/process"
 	"stint/export"
 	"stint/export/otlp"
 	"stint/scrape"
@@ -27,7 +23,7 @@ type Status struct {
 	Lines     Lines           `json:"lines"`
 	Metrics   Points          `json:"metrics"`
 	Rates     Rates           `json:"rates"`
-	Process   Process         `json:"process"`
+	Process   process.Status  `json:"process"`
 	Exporters []export.Status `json:"exporters"`
 	Tail      *tail.Status    `json:"tail,omitempty"`
 	Journald  *journal.Status `json:"journald,omitempty"`
@@ -60,16 +56,6 @@ type Rates struct {
 	CPU   float64 `json:"cpu_percent"`      // of one core
 }
 
-// Process is what the agent itself takes.
-type Process struct {
-	CPUSeconds  float64 `json:"cpu_seconds"`
-	RSS         int64   `json:"rss_bytes"`
-	Goroutines  int     `json:"goroutines"`
-	PoolUsed    int64   `json:"pool_bytes"`
-	PoolLimit   int64   `json:"pool_limit_bytes"`
-	MemoryLimit int64   `json:"memory_limit_bytes"` // 0 = none
-}
-
 // DemoStatus is the account of the demo's lines at both ends.
 type DemoStatus struct {
 	Written    int64 `json:"written"`
@@ -83,12 +69,7 @@ func (a *Agent) status() Status {
 	s := Status{
 		Version: a.version, Node: a.cfg.NodeName, Started: a.started, Uptime: time.Since(a.started).Seconds(),
 		Lines: a.lines(), Rates: a.rates.get(), Exporters: a.export.Status(),
-		Process: Process{
-			CPUSeconds: cpuSeconds(), RSS: rss(), Goroutines: runtime.NumGoroutine(),
-			PoolUsed:    a.memory.logs.Used() + a.memory.metrics.Used(),
-			PoolLimit:   a.memory.logs.Limit() + a.memory.metrics.Limit(),
-			MemoryLimit: a.memory.hard,
-		},
+		Process: a.memory.Status(),
 	}
 	for _, e := range s.Exporters {
 		if e.Signal == otlp.Metrics.String() {
@@ -160,7 +141,7 @@ func (r *rates) run(ctx context.Context, a *Agent) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		s := reading{at: time.Now(), cpu: cpuSeconds()}
+		s := reading{at: time.Now(), cpu: process.CPUSeconds()}
 		if a.tailer != nil {
 			c := a.tailer.Counts()
 			s.lines, s.bytes = c.Read, c.Bytes
@@ -194,22 +175,4 @@ func (r *rates) get() Rates {
 		Bytes: float64(last.bytes-first.bytes) / d,
 		CPU:   (last.cpu - first.cpu) / d * 100,
 	}
-}
-
-// cpuSeconds is the CPU time that the process has taken, user and system.
-func cpuSeconds() float64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
-}
-
-// rss is the resident set, second field of /proc/self/statm, in pages.
-func rss() int64 {
-	b, _ := os.ReadFile("/proc/self/statm")
-	_, rest, _ := strings.Cut(string(b), " ")
-	pages, _, _ := strings.Cut(rest, " ")
-	n, _ := strconv.ParseInt(pages, 10, 64)
-	return n * int64(os.Getpagesize())
 }

@@ -9,25 +9,18 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
-	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"stint/agent"
 	"stint/agent/config"
+	"stint/agent/process"
 )
 
-// Exit codes.
-const (
-	exitOK     = 0
-	exitFailed = 1  // at run time
-	exitUsage  = 2  // on the command line
-	exitConfig = 78 // in the configuration: EX_CONFIG of sysexits.h
-)
+var verbs = []string{"run", "check", "config", "once", "version", "help"}
+
+// version is set by the linker: -X main.version=1.2.3.
+var version string
 
 func main() {
 	runtime.MemProfileRate = 0 // nobody asks for the profile, whose table takes half a megabyte
@@ -36,58 +29,54 @@ func main() {
 
 // run is the whole program but for the process around it.
 func run(args, environ []string, stdout, stderr io.Writer) int {
-	cmd, err := parse(args)
+	cmd, err := process.Parse("stint-agent", verbs, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return write(stdout, stderr, help(cmd.verb))
+		return process.Write(stdout, stderr, help(cmd.Verb))
 	case err != nil:
 		fmt.Fprintf(stderr, "stint-agent: %v\nTry 'stint-agent help'.\n", err)
-		return exitUsage
-	case cmd.verb == "version":
-		return write(stdout, stderr, versionText())
+		return process.ExitUsage
+	case cmd.Verb == "version":
+		return process.Write(stdout, stderr, process.VersionText("stint-agent", version))
 	}
 
-	cfg, report := agent.Load(agent.LoadArgs{File: cmd.file, Set: cmd.set, Env: environ})
-	cfg.Demo = cmd.demo
-	if cmd.verb == "check" {
+	cfg, report := agent.Load(process.LoadArgs{File: cmd.File, Set: cmd.Set, Env: environ})
+	cfg.Demo = cmd.Demo
+	if cmd.Verb == "check" {
 		return check(cmd, cfg, report, stdout, stderr)
 	}
 	if len(report.Faults) > 0 {
 		fmt.Fprintln(stderr, report.Faults.Error())
-		return exitConfig
+		return process.ExitConfig
 	}
-	if cmd.verb == "config" {
+	if cmd.Verb == "config" {
 		style := config.Style{}
-		if cmd.explain {
+		if cmd.Explain {
 			style.Origin = report.Origin
 		}
-		return write(stdout, stderr, string(config.Append(nil, cfg, style)))
+		return process.Write(stdout, stderr, string(config.Append(nil, cfg, style)))
 	}
 
-	// The first signal ends ctx; soon after the handler goes, so that a second one ends the
-	// process. Not at once: timeout(1) and terminals send the same signal twice.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := process.Signals()
 	defer stop()
-	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
-
-	log := logger(cfg.Log, stderr)
+	log := process.Logger(cfg.Log, stderr)
 	for _, note := range report.Notes {
 		log.Warn("note on the configuration", "note", note)
 	}
-	if cmd.verb == "once" {
-		err = agent.Once(ctx, cfg, agentVersion(), cmd.format, stdout, log)
+	if cmd.Verb == "once" {
+		err = agent.Once(ctx, cfg, process.Version(version), cmd.Format, stdout, log)
 	} else {
 		err = serve(ctx, cfg, log)
 	}
 	if err != nil {
 		log.Error("ended", "err", err)
-		return exitFailed
+		return process.ExitFailed
 	}
-	return exitOK
+	return process.ExitOK
 }
 
 func serve(ctx context.Context, cfg *agent.Config, log *slog.Logger) error {
-	a, err := agent.New(cfg, agentVersion(), log)
+	a, err := agent.New(cfg, process.Version(version), log)
 	if err != nil {
 		return err
 	}
@@ -95,15 +84,15 @@ func serve(ctx context.Context, cfg *agent.Config, log *slog.Logger) error {
 }
 
 // check prints every fault, and without --offline what the machine and the destinations allow.
-func check(cmd command, cfg *agent.Config, report *agent.Report, stdout, stderr io.Writer) int {
+func check(cmd process.Command, cfg *agent.Config, report *process.Report, stdout, stderr io.Writer) int {
 	if len(report.Faults) > 0 {
-		if code := write(stdout, stderr, report.Faults.Error()+"\n"); code != exitOK {
+		if code := process.Write(stdout, stderr, report.Faults.Error()+"\n"); code != process.ExitOK {
 			return code
 		}
-		return exitConfig
+		return process.ExitConfig
 	}
 	var b strings.Builder
-	name := cmd.file
+	name := cmd.File
 	if name == "" {
 		name = "the default configuration"
 	}
@@ -111,45 +100,14 @@ func check(cmd command, cfg *agent.Config, report *agent.Report, stdout, stderr 
 	for _, note := range report.Notes {
 		fmt.Fprintf(&b, "warn %s\n", note)
 	}
-	code := exitOK
-	if !cmd.offline {
+	code := process.ExitOK
+	if !cmd.Offline {
 		for _, f := range agent.CheckMachine(context.Background(), cfg) {
 			fmt.Fprintln(&b, f)
 			if f.Level == agent.Fail {
-				code = exitFailed
+				code = process.ExitFailed
 			}
 		}
 	}
-	return max(code, write(stdout, stderr, b.String()))
-}
-
-// write puts a text on standard output. A reader that has gone (| head) is no failure.
-func write(stdout, stderr io.Writer, text string) int {
-	if _, err := io.WriteString(stdout, text); err != nil && !errors.Is(err, unix.EPIPE) {
-		fmt.Fprintf(stderr, "stint-agent: write to standard output: %v\n", err)
-		return exitFailed
-	}
-	return exitOK
-}
-
-// logger writes text on a terminal and JSON elsewhere, unless told otherwise.
-func logger(c agent.Log, w io.Writer) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		panic("bug: log level " + c.Level) // the configuration has been checked
-	}
-	opts := &slog.HandlerOptions{Level: level}
-	if c.Format == "text" || c.Format == "auto" && isTerminal(w) {
-		return slog.New(slog.NewTextHandler(w, opts))
-	}
-	return slog.New(slog.NewJSONHandler(w, opts))
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+	return max(code, process.Write(stdout, stderr, b.String()))
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -10,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"stint/agent"
 )
 
 // call runs a command line with an environment that holds nothing but a node name.
@@ -151,20 +148,5 @@ func TestCheckLooksAtTheMachine(t *testing.T) {
 	}
 	if code, stdout, _ := call(append(args, "--offline")...); code != 0 || strings.Contains(stdout, "exporters") {
 		t.Errorf("exit %d\n%s", code, stdout)
-	}
-}
-
-func TestLogger(t *testing.T) {
-	var b bytes.Buffer
-	logger(agent.Log{Level: "warn", Format: "auto"}, &b).Warn("w")
-	logger(agent.Log{Level: "warn", Format: "text"}, &b).Warn("w")
-	log := logger(agent.Log{Level: "debug", Format: "json"}, &b)
-	log.Debug("d")
-	got := strings.Split(b.String(), "\n")
-	if !strings.HasPrefix(got[0], "{") || !strings.HasPrefix(got[1], "time=") || !strings.Contains(got[2], `"msg":"d"`) {
-		t.Errorf("%q", got)
-	}
-	if logger(agent.Log{Level: "error"}, &b).Enabled(t.Context(), slog.LevelWarn) {
-		t.Error("level error logs warnings")
 	}
 }

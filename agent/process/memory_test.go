@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"io"
@@ -57,27 +57,27 @@ func TestCgroupMemoryLimit(t *testing.T) {
 }
 
 func TestMemoryMarksNarrowThePools(t *testing.T) {
-	cfg := Defaults().MemoryLimiter
+	cfg := MemoryLimiterDefaults()
 	cfg.LimitMiB = 100
 	cfg.CheckInterval = time.Second
 	t.Setenv("GOMEMLIMIT", "off") // the test's own process keeps its limit
-	m, err := newMemory(cfg, func() {}, func() {}, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
+	m, err := NewMemory(cfg, Sizes{Base: 20 << 20, Logs: 24 << 20, Metrics: 8 << 20, MetricSlab: 32 << 10, GCPercent: 100}, func() {}, func() {}, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.hard != 100<<20/100*80 || m.soft != 100<<20/100*55 {
-		t.Errorf("hard %d, soft %d, want 80 and 55 MiB", m.hard>>20, m.soft>>20)
+	if m.Hard != 100<<20/100*80 || m.soft != 100<<20/100*55 {
+		t.Errorf("hard %d, soft %d, want 80 and 55 MiB", m.Hard>>20, m.soft>>20)
 	}
-	free := m.logs.Limit()
+	free := m.Logs.Limit()
 	for _, step := range []struct{ used, limit int64 }{
-		{m.soft, free}, {m.soft + 1, 2 * otlp.SlabSize}, {m.hard + 1, 0}, {m.soft + 1, 2 * otlp.SlabSize}, {m.soft, free},
+		{m.soft, free}, {m.soft + 1, 2 * otlp.SlabSize}, {m.Hard + 1, 0}, {m.soft + 1, 2 * otlp.SlabSize}, {m.soft, free},
 	} {
-		m.check(step.used+m.hard, m.hard) // garbage does not count
-		if got := m.logs.Limit(); got != step.limit {
-			t.Errorf("at %d of %d bytes the pool may have %d, want %d", step.used, m.hard, got, step.limit)
+		m.check(step.used+m.Hard, m.Hard) // garbage does not count
+		if got := m.Logs.Limit(); got != step.limit {
+			t.Errorf("at %d of %d bytes the pool may have %d, want %d", step.used, m.Hard, got, step.limit)
 		}
 	}
-	if m.logs.Limit()+m.metrics.Limit() > m.soft {
-		t.Errorf("pools of %d and %d over the soft limit %d", m.logs.Limit(), m.metrics.Limit(), m.soft)
+	if m.Logs.Limit()+m.Metrics.Limit() > m.soft {
+		t.Errorf("pools of %d and %d over the soft limit %d", m.Logs.Limit(), m.Metrics.Limit(), m.soft)
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"bufio"
@@ -24,37 +24,35 @@ import (
 )
 
 const (
-	// What records may take at most: two lanes of logs with an open batch, one on its way and
-	// one waiting, 4 MiB each; metrics need less.
-	maxLogPool    = 24 << 20
-	maxMetricPool = 8 << 20
-	// baseMemory is what the agent takes without records: runtime, connections, file tables.
-	baseMemory = 20 << 20
-	// minPool lets one batch of each lane pass however small the limit.
+	// minLogPool and minMetricPool let one batch of each lane pass however small the limit.
 	minLogPool    = 4 << 20
 	minMetricPool = 1 << 20
 
-	// metricSlab holds a usual scrape of one source. While a destination is away each source pins
-	// one a tick, and the queue's bound must be reached before the pool's.
-	metricSlab = 32 << 10
-
-	// gcPercent is a quarter of Go's own: hot paths make no garbage, so collecting more often costs
-	// nothing that can be measured, and saves some 2 MiB (10,000 lines/s), 2 more than 50 does with 110 pods.
-	gcPercent = 25
-
-	// maxProcs caps the threads that run Go code: more do not make a node's agent faster.
+	// maxProcs caps the threads that run Go code: more do not make it faster.
 	maxProcs = 4
 )
 
-// memory holds the agent to its limit: bytes are accounted before they are read (the pools),
+// Sizes is what a program takes and may take; bytes.
+type Sizes struct {
+	Base       int64 // without records: runtime, connections, tables
+	Logs       int64 // log records at most
+	Metrics    int64 // metric points at most
+	MetricSlab int   // of the pool of metrics
+	GCPercent  int   // as GOGC, where that is not set
+}
+
+// Memory holds the process to its limit: bytes are accounted before they are read (the pools),
 // and the process is watched on top, because not all memory is records.
-type memory struct {
-	cfg           MemoryLimiter
-	log           *slog.Logger
-	logs, metrics *otlp.Pool
-	hard, soft    int64 // bytes; 0 = no limit
-	logLimit      int64
-	metricLimit   int64
+type Memory struct {
+	Logs, Metrics *otlp.Pool
+	Hard          int64 // limit of the process, bytes; 0 = none
+
+	cfg         MemoryLimiter
+	sizes       Sizes
+	log         *slog.Logger
+	soft        int64
+	logLimit    int64
+	metricLimit int64
 
 	used  atomic.Int64 // of the process, at the last look
 	state atomic.Int32
@@ -67,10 +65,10 @@ const (
 	stateHard
 )
 
-// newMemory reads the limit and makes the pools. starved is called when reading waits,
+// NewMemory reads the limit and makes the pools. starved is called when reading waits,
 // spill when there is no memory for metrics.
-func newMemory(cfg MemoryLimiter, starved, spill func(), log *slog.Logger, reg prometheus.Registerer) (*memory, error) {
-	m := &memory{cfg: cfg, log: log, logLimit: maxLogPool, metricLimit: maxMetricPool}
+func NewMemory(cfg MemoryLimiter, sizes Sizes, starved, spill func(), log *slog.Logger, reg prometheus.Registerer) (*Memory, error) {
+	m := &Memory{cfg: cfg, sizes: sizes, log: log, logLimit: sizes.Logs, metricLimit: sizes.Metrics}
 	limit := int64(cfg.LimitMiB) << 20
 	if limit == 0 {
 		var err error
@@ -79,17 +77,17 @@ func newMemory(cfg MemoryLimiter, starved, spill func(), log *slog.Logger, reg p
 		}
 	}
 	if limit > 0 {
-		m.hard = limit / 100 * int64(cfg.LimitPercentage)
-		m.soft = m.hard - limit/100*int64(cfg.SpikeLimitPercentage)
-		records := m.soft - baseMemory
-		m.logLimit = min(max(records/4*3, minLogPool), maxLogPool)
-		m.metricLimit = min(max(records/4, minMetricPool), maxMetricPool)
+		m.Hard = limit / 100 * int64(cfg.LimitPercentage)
+		m.soft = m.Hard - limit/100*int64(cfg.SpikeLimitPercentage)
+		records := m.soft - sizes.Base
+		m.logLimit = min(max(records/4*3, minLogPool), sizes.Logs)
+		m.metricLimit = min(max(records/4, minMetricPool), sizes.Metrics)
 		if os.Getenv("GOMEMLIMIT") == "" {
-			debug.SetMemoryLimit(m.hard)
+			debug.SetMemoryLimit(m.Hard)
 		}
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		debug.SetGCPercent(sizes.GCPercent)
 	}
 	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) > maxProcs {
 		runtime.GOMAXPROCS(maxProcs)
@@ -98,13 +96,13 @@ func newMemory(cfg MemoryLimiter, starved, spill func(), log *slog.Logger, reg p
 		Name: "stint_memory_waits_total", Help: "Times that reading had to wait for memory, because destinations were slower.",
 	})
 	reg.MustRegister(m.waits,
-		gauge("stint_memory_pool_bytes", "Memory that records take, from reading to acknowledgement, in bytes.", func() float64 { return float64(m.logs.Used() + m.metrics.Used()) }),
-		gauge("stint_memory_pool_limit_bytes", "Most memory that records may take at present, in bytes.", func() float64 { return float64(m.logs.Limit() + m.metrics.Limit()) }),
-		gauge("stint_memory_limit_bytes", "Hard limit of the process, in bytes; 0 when there is none.", func() float64 { return float64(m.hard) }),
+		gauge("stint_memory_pool_bytes", "Memory that records take, from reading to acknowledgement, in bytes.", func() float64 { return float64(m.Logs.Used() + m.Metrics.Used()) }),
+		gauge("stint_memory_pool_limit_bytes", "Most memory that records may take at present, in bytes.", func() float64 { return float64(m.Logs.Limit() + m.Metrics.Limit()) }),
+		gauge("stint_memory_limit_bytes", "Hard limit of the process, in bytes; 0 when there is none.", func() float64 { return float64(m.Hard) }),
 		gauge("stint_memory_used_bytes", "Memory that the Go runtime has from the kernel, in bytes.", func() float64 { return float64(m.used.Load()) }),
 	)
-	m.logs = otlp.NewPool(m.logLimit, func() { m.waits.Inc(); starved() })
-	m.metrics = otlp.NewPoolOf(metricSlab, m.metricLimit, spill)
+	m.Logs = otlp.NewPool(m.logLimit, func() { m.waits.Inc(); starved() })
+	m.Metrics = otlp.NewPoolOf(sizes.MetricSlab, m.metricLimit, spill)
 	return m, nil
 }
 
@@ -123,8 +121,8 @@ const (
 	pressedEvery = 5 * time.Second
 )
 
-// run watches the process until ctx ends.
-func (m *memory) run(ctx context.Context) {
+// Run watches the process until ctx ends.
+func (m *Memory) Run(ctx context.Context) {
 	tick := time.NewTicker(m.cfg.CheckInterval)
 	defer tick.Stop()
 	trimmed, returned := time.Now(), time.Now()
@@ -135,14 +133,14 @@ func (m *memory) run(ctx context.Context) {
 		case now := <-tick.C:
 			used, unneeded := processMemory()
 			m.check(used, unneeded)
-			if m.hard > 0 && used > m.hard && now.Sub(returned) >= pressedEvery {
+			if m.Hard > 0 && used > m.Hard && now.Sub(returned) >= pressedEvery {
 				returned = now
 				debug.FreeOSMemory()
 			}
 			if now.Sub(trimmed) >= trimEvery {
 				trimmed = now
-				m.logs.Trim()
-				m.metrics.Trim()
+				m.Logs.Trim()
+				m.Metrics.Trim()
 			}
 			if now.Sub(returned) >= returnEvery {
 				returned = now
@@ -155,16 +153,16 @@ func (m *memory) run(ctx context.Context) {
 }
 
 // check narrows the pools while the process needs more than its marks: over the soft one a trickle
-// is let through, so that an agent whose memory has grown for other reasons does not stop for
+// is let through, so that a process whose memory has grown for other reasons does not stop for
 // good; over the hard one nothing is. Garbage does not count: the runtime keeps that within the hard
 // limit, and would keep it for long after a burst.
-func (m *memory) check(used, unneeded int64) {
+func (m *Memory) check(used, unneeded int64) {
 	m.used.Store(used)
 	needed := used - unneeded
 	state := stateFree
 	switch {
-	case m.hard == 0:
-	case needed > m.hard:
+	case m.Hard == 0:
+	case needed > m.Hard:
 		state = stateHard
 	case needed > m.soft:
 		state = stateSoft
@@ -175,16 +173,16 @@ func (m *memory) check(used, unneeded int64) {
 	switch state {
 	case stateFree:
 		m.log.Info("memory is below its soft limit again", "needed", needed, "used", used, "soft", m.soft)
-		m.logs.SetLimit(m.logLimit)
-		m.metrics.SetLimit(m.metricLimit)
+		m.Logs.SetLimit(m.logLimit)
+		m.Metrics.SetLimit(m.metricLimit)
 	case stateSoft:
-		m.log.Warn("memory is over its soft limit; reading is slowed down", "needed", needed, "used", used, "soft", m.soft, "hard", m.hard)
-		m.logs.SetLimit(2 * otlp.SlabSize)
-		m.metrics.SetLimit(2 * metricSlab)
+		m.log.Warn("memory is over its soft limit; reading is slowed down", "needed", needed, "used", used, "soft", m.soft, "hard", m.Hard)
+		m.Logs.SetLimit(2 * otlp.SlabSize)
+		m.Metrics.SetLimit(2 * int64(m.sizes.MetricSlab))
 	case stateHard:
-		m.log.Warn("memory is over its hard limit; nothing is read", "needed", needed, "used", used, "hard", m.hard)
-		m.logs.SetLimit(0)
-		m.metrics.SetLimit(0)
+		m.log.Warn("memory is over its hard limit; nothing is read", "needed", needed, "used", used, "hard", m.Hard)
+		m.Logs.SetLimit(0)
+		m.Metrics.SetLimit(0)
 	}
 }
 

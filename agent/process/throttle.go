@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"context"
@@ -28,7 +28,8 @@ type held struct {
 	n    int
 }
 
-func newThrottle(h slog.Handler) throttle {
+// NewThrottle puts it in front of h.
+func NewThrottle(h slog.Handler) slog.Handler {
 	return throttle{h, &throttled{seen: map[string]*held{}}}
 }
 

@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"context"
@@ -12,31 +12,32 @@ import (
 	"stint/export/otlp"
 )
 
-// self is the agent's own metrics as a source: what /metrics shows leaves as OTLP too. Not a
+// Self is the process's own metrics as a source: what /metrics shows leaves as OTLP too. Not a
 // hot path: some 60 series an interval.
-type self struct {
+type Self struct {
 	reg     prometheus.Gatherer
 	group   *otlp.Group
 	started uint64
 	buf     []byte
 }
 
-func newSelf(reg prometheus.Gatherer, node string, machine []otlp.KeyValue, version string, started time.Time) *self {
-	return &self{reg: reg, started: uint64(started.UnixNano()), group: otlp.NewGroup(append([]otlp.KeyValue{
-		otlp.Attr("service.name", "stint-agent"),
-		otlp.Attr("service.instance.id", node),
+// NewSelf makes the source of one instance of a program; machine is what else its resource says.
+func NewSelf(reg prometheus.Gatherer, program, instance, version string, machine []otlp.KeyValue, started time.Time) *Self {
+	return &Self{reg: reg, started: uint64(started.UnixNano()), group: otlp.NewGroup(append([]otlp.KeyValue{
+		otlp.Attr("service.name", program),
+		otlp.Attr("service.instance.id", instance),
 		otlp.Attr("service.version", version),
 	}, machine...), otlp.SchemaURL, "stint/agent", version)}
 }
 
 // Name implements scrape.Source.
-func (s *self) Name() string { return "self" }
+func (s *Self) Name() string { return "self" }
 
 // Scrapers implements scrape.Source.
-func (s *self) Scrapers() []string { return []string{"metrics"} }
+func (s *Self) Scrapers() []string { return []string{"metrics"} }
 
 // Scrape implements scrape.Source.
-func (s *self) Scrape(_ context.Context, _ int, at time.Time, hand func(*otlp.Group, []byte, int)) error {
+func (s *Self) Scrape(_ context.Context, _ int, at time.Time, hand func(*otlp.Group, []byte, int)) error {
 	families, err := s.reg.Gather()
 	s.buf = s.buf[:0]
 	now, n := uint64(at.UnixNano()), 0
@@ -47,13 +48,13 @@ func (s *self) Scrape(_ context.Context, _ int, at time.Time, hand func(*otlp.Gr
 	}
 	hand(s.group, s.buf, n)
 	if err != nil {
-		return fmt.Errorf("gather the agent's own metrics: %w", err)
+		return fmt.Errorf("gather the process's own metrics: %w", err)
 	}
 	return nil
 }
 
 // family appends one metric family and returns how many points it has.
-func (s *self) family(f *dto.MetricFamily, now uint64) int {
+func (s *Self) family(f *dto.MetricFamily, now uint64) int {
 	m := &otlp.Metric{Name: f.GetName(), Description: f.GetHelp(), Unit: unitOf(f.GetName()), Double: true}
 	attrs := func(x *dto.Metric, field int) []byte {
 		var kvs []otlp.KeyValue

@@ -1,0 +1,307 @@
+// Package cluster puts stint-cluster together: configuration, memory limits, the election of one
+// leader among the replicas, what it reads, destinations, servers, and the order of starting and
+// stopping.
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"stint/agent/process"
+	"stint/export"
+	"stint/export/otlp"
+	"stint/scrape"
+	"stint/scrape/kube"
+)
+
+// sizes is what the process takes.
+var sizes = process.Sizes{
+	Base: 40 << 20,
+	// A page of objects and the batches before it, 4 MiB each.
+	Logs: 32 << 20,
+	// An interval of 150,000 pods is some 180 MB; it leaves in pieces, and a few are under way.
+	Metrics:    64 << 20,
+	MetricSlab: otlp.SlabSize,
+	GCPercent:  50, // decoding objects makes garbage: less often than the agent
+}
+
+// selfInterval is how often the process sends metrics of its own.
+const selfInterval = 10 * time.Second
+
+// Cluster is one replica. New makes one and starts nothing; Run works until its context ends and
+// leaves nothing behind.
+type Cluster struct {
+	cfg     *Config
+	version string
+	log     *slog.Logger
+	reg     *prometheus.Registry
+	started time.Time
+
+	lock       *os.File
+	memory     *process.Memory
+	export     *export.Exporting
+	sink       *export.Sink // nil when an exporter is configured
+	client     *kube.Client // these four: nil when no pipeline takes what only a leader reads
+	lease      *lease
+	leader     *leader
+	singletons []*singleton
+	grid       *scrape.Grid // nil when no pipeline takes the process's own metrics
+	admin      net.Listener // nil without a server
+	health     net.Listener
+}
+
+// New checks the machine's side of a checked configuration and opens what is needed. The API
+// server is not asked yet.
+func New(cfg *Config, version string, log *slog.Logger) (*Cluster, error) {
+	return newCluster(cfg, version, leaderSources, log)
+}
+
+func newCluster(cfg *Config, version string, all []listed, log *slog.Logger) (_ *Cluster, err error) {
+	c := &Cluster{cfg: cfg, version: version, reg: prometheus.NewRegistry(), started: time.Now()}
+	c.log = slog.New(process.NewThrottle(log.Handler()))
+	kube.LogTo(c.log)
+	defer func() {
+		if err != nil {
+			c.release()
+		}
+	}()
+	c.reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	if c.lock, err = process.LockState(cfg.StateDir); err != nil {
+		if errors.Is(err, process.ErrLocked) {
+			return nil, err
+		}
+		c.log.Error("state directory can't be used; nothing is spooled on disk", "state_dir", cfg.StateDir, "err", err)
+	}
+	if c.admin, err = process.Listen(cfg.Admin.Listen); err != nil {
+		return nil, fmt.Errorf("admin.listen: %w", err)
+	}
+	if c.health, err = process.Listen(cfg.Health.Listen); err != nil {
+		return nil, fmt.Errorf("health.listen: %w", err)
+	}
+	if c.memory, err = process.NewMemory(cfg.MemoryLimiter, sizes, func() { c.export.Flush() }, func() { c.export.Spill() }, c.log.With("part", "memory"), c.reg); err != nil {
+		return nil, err
+	}
+	if err = c.newExport(); err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(all, func(l listed) bool { return c.export.Wants(l.signal, l.name) }) {
+		if err = c.newLeader(all); err != nil {
+			return nil, err
+		}
+	}
+	if c.export.Wants(otlp.Metrics, "self") {
+		to := c.export.Input(otlp.Metrics, "self")
+		self := process.NewSelf(c.reg, "stint-cluster", podName(), version, nil, c.started)
+		c.grid, err = scrape.New(scrape.Config{Interval: selfInterval}, []scrape.Source{self}, c.memory.Metrics,
+			func(_ string, chunk *otlp.Chunk) { to(chunk) }, c.log.With("part", "scrape"), c.reg)
+	}
+	return c, err
+}
+
+// newExport makes the destinations, or the sink in their place.
+func (c *Cluster) newExport() (err error) {
+	opt := export.Options{
+		Batch: c.cfg.Batch, Exporters: c.cfg.Exporters, Pipelines: c.cfg.Pipelines, Spool: c.cfg.Spool, DeadLetter: c.cfg.DeadLetter,
+		Version: c.version, Log: c.log.With("part", "export"), Registerer: c.reg,
+	}
+	if c.lock != nil {
+		opt.SpoolDir, opt.DeadDir = filepath.Join(c.cfg.StateDir, "spool"), filepath.Join(c.cfg.StateDir, "dead-letter")
+	}
+	if len(opt.Exporters) == 0 {
+		c.log.Warn("no exporter is configured: records go to the sink inside the process, which counts them and keeps nothing")
+		if c.sink, err = export.NewSink(); err != nil {
+			return err
+		}
+		opt.Exporters = export.Exporters{"sink": c.sink.Exporter()}
+		opt.Pipelines = export.DefaultPipelines(opt.Exporters, Sources())
+		opt.SpoolDir, opt.DeadDir = "", ""
+	}
+	c.export, err = export.New(opt)
+	return err
+}
+
+// newLeader makes the client of the API server, the election and what the leader does.
+func (c *Cluster) newLeader(all []listed) (err error) {
+	if c.client, err = kube.NewClient(c.cfg.Kubernetes, c.version); err != nil {
+		return err
+	}
+	cfg := c.cfg.Leader
+	if cfg.LeaseNamespace == "" {
+		return errors.New("leader.lease_namespace: empty, and this is no pod; set it, or POD_NAMESPACE by the downward API")
+	}
+	// Readable in kubectl get lease, and never the same twice.
+	identity := podName() + "_" + strings.ToLower(rand.Text()[:12])
+	c.lease = newLease(&resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Name: cfg.LeaseName, Namespace: cfg.LeaseNamespace},
+		Client:     c.client.Typed.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
+	}, cfg.RenewDeadline)
+	if err := c.newSingletons(all); err != nil {
+		return err
+	}
+	c.leader = newLeader(cfg, c.lease, c.lead, c.stuck, c.log.With("part", "leader"), c.reg)
+	return nil
+}
+
+// podName is the pod's name, which is its host name, too.
+func podName() string {
+	if name := os.Getenv("POD_NAME"); name != "" {
+		return name
+	}
+	name, _ := os.Hostname()
+	return name
+}
+
+// lead runs the sources until ctx ends or one of them fails; then it waits for what they handed over.
+func (c *Cluster) lead(ctx context.Context) error {
+	run, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	failed := make(chan error, len(c.singletons))
+	for _, s := range c.singletons {
+		s.progress.Begin()
+		wg.Go(func() {
+			defer stop()
+			if err := s.run(run); err != nil {
+				failed <- fmt.Errorf("%s: %w", s.name, err)
+			} else if ctx.Err() == nil && run.Err() == nil {
+				failed <- fmt.Errorf("bug: %s ended before its time", s.name)
+			}
+		})
+	}
+	<-run.Done()
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	wg.Wait()
+	for _, s := range c.singletons {
+		if left := s.outlet.flush(deadline, c.export.Flush); left > 0 {
+			c.log.Warn("not everything was delivered before the lease is given up; it is still tried", "source", s.name, "chunks", left)
+		}
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), handoverTimeout)
+	defer cancel()
+	for _, s := range c.singletons {
+		s.progress.Begin() // what was is no reason to give up the next term
+		if h, ok := s.source.(handover); ok {
+			if err := h.Handover(last); err != nil {
+				c.log.Warn("what was sent could not be written down; the next leader may send some of it again", "source", s.name, "err", err)
+			}
+		}
+	}
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// run is Run of the source, with a panic as an error: the other replica may do better, and the
+// process has other work.
+func (s *singleton) run(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return s.source.Run(ctx)
+}
+
+// stuck says which source does not get on, and why.
+func (c *Cluster) stuck() string {
+	for _, s := range c.singletons {
+		if why := s.progress.Stuck(); why != "" {
+			return s.name + ": " + why
+		}
+	}
+	return ""
+}
+
+// Run works until ctx ends, then stops in the direction in which data flows: what the leader reads
+// first, then the lease is given up, then what was handed over is delivered within drain_timeout.
+func (c *Cluster) Run(ctx context.Context) error {
+	defer c.release()
+	c.log.Info("started", "version", c.version, "admin", process.Address(c.admin), "health", process.Address(c.health),
+		"state_dir", c.cfg.StateDir, "memory_limit", c.memory.Hard, "exporters", slices.Sorted(maps.Keys(c.cfg.Exporters)))
+
+	base := context.WithoutCancel(ctx)
+	send, stopSend := context.WithCancel(base)
+	defer stopSend()
+	serve, stopServe := context.WithCancel(base)
+	defer stopServe()
+	read, stopRead := context.WithCancel(base)
+	defer stopRead()
+
+	var servers, sender, sources sync.WaitGroup
+	failed := make(chan error, 3) // one a server
+	server := func(run func(context.Context) error) {
+		servers.Go(func() {
+			if err := run(serve); err != nil {
+				failed <- err
+			}
+		})
+	}
+	if c.sink != nil {
+		server(c.sink.Run)
+	}
+	if c.admin != nil {
+		server(func(ctx context.Context) error { return process.Serve(ctx, c.admin, c.adminHandler()) })
+	}
+	if c.health != nil {
+		server(func(ctx context.Context) error { return process.Serve(ctx, c.health, c.healthHandler()) })
+	}
+	servers.Go(func() { c.memory.Run(serve) })
+	sender.Go(func() { c.export.Run(send) })
+	if c.leader != nil {
+		sources.Go(func() { c.leader.run(read) })
+	}
+	if c.grid != nil {
+		sources.Go(func() { c.grid.Run(read) })
+	}
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	c.log.Info("stopping; delivering what was read", "timeout", c.cfg.DrainTimeout.String())
+	stopRead()
+	sources.Wait()        // 1. no new data, and no lease
+	c.export.CloseInput() // 2. the open batches become the last ones
+	drain := time.AfterFunc(c.cfg.DrainTimeout, stopSend)
+	sender.Wait() // 3. delivered, spooled, or the time is up
+	drain.Stop()
+	stopServe()
+	servers.Wait()
+	c.log.Info("replica stopped")
+	return err
+}
+
+// release gives back what New opened; what Run's servers have closed may be closed again.
+func (c *Cluster) release() {
+	for _, l := range []net.Listener{c.admin, c.health} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if c.lock != nil {
+		c.lock.Close()
+	}
+}

@@ -1,0 +1,76 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stint/export/otlp"
+	"stint/scrape/kube"
+)
+
+// Sources are the names that pipelines know, by signal.
+func Sources() map[string][]string {
+	return map[string][]string{"metrics": {"self"}}
+}
+
+// source works on the leader alone. Run is called at the start of each term, and ends soon after
+// its context with everything handed over; it may be called again.
+type source interface {
+	Run(ctx context.Context) error
+}
+
+// handover is a source that keeps what the next leader must know. Handover is called after what Run
+// handed over was delivered, as far as it was, and before the lease is given up.
+type handover interface {
+	Handover(ctx context.Context) error
+}
+
+// listed is a source that may be made.
+type listed struct {
+	name   string
+	signal otlp.Signal
+	make   func(cfg *Config, d kube.Deps) (source, error)
+}
+
+// leaderSources are all that there are.
+var leaderSources = []listed{}
+
+// singleton is a source with its way out.
+type singleton struct {
+	name     string
+	source   source
+	outlet   *outlet
+	progress *kube.Progress
+}
+
+// newSingletons makes the sources that some pipeline takes.
+func (c *Cluster) newSingletons(all []listed) error {
+	fenced := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stint_leader_fenced_records_total",
+		Help: "Records that were ready when the lease was not held any more, and were not sent: those of logs the next leader sends.",
+	}, []string{"source"})
+	c.reg.MustRegister(fenced)
+	for _, l := range all {
+		if !c.export.Wants(l.signal, l.name) {
+			continue
+		}
+		s := &singleton{name: l.name, progress: &kube.Progress{}}
+		s.outlet = newOutlet(c.lease.live, c.export.Input(l.signal, l.name), fenced.WithLabelValues(l.name))
+		pool := c.memory.Logs
+		if l.signal == otlp.Metrics {
+			pool = c.memory.Metrics
+		}
+		var err error
+		s.source, err = l.make(c.cfg, kube.Deps{
+			Client: c.client, Version: c.version, Pool: pool, Out: s.outlet.take, Live: c.lease.live, Term: c.lease.currentTerm,
+			Progress: s.progress, Log: c.log.With("part", l.name), Registerer: c.reg,
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		c.singletons = append(c.singletons, s)
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+// Command stint-cluster sends the state of one Kubernetes cluster, by exactly one of its replicas.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"stint/agent/cluster"
+	"stint/agent/config"
+	"stint/agent/process"
+)
+
+var verbs = []string{"run", "check", "config", "version", "help"}
+
+// version is set by the linker: -X main.version=1.2.3.
+var version string
+
+func main() {
+	runtime.MemProfileRate = 0 // nobody asks for the profile, whose table takes half a megabyte
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// run is the whole program but for the process around it.
+func run(args, environ []string, stdout, stderr io.Writer) int {
+	cmd, err := process.Parse("stint-cluster", verbs, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return process.Write(stdout, stderr, help(cmd.Verb))
+	case err != nil:
+		fmt.Fprintf(stderr, "stint-cluster: %v\nTry 'stint-cluster help'.\n", err)
+		return process.ExitUsage
+	case cmd.Verb == "version":
+		return process.Write(stdout, stderr, process.VersionText("stint-cluster", version))
+	}
+
+	cfg, report := cluster.Load(process.LoadArgs{File: cmd.File, Set: cmd.Set, Env: environ})
+	faulty := len(report.Faults) > 0
+	switch {
+	case cmd.Verb == "check" && faulty:
+		return max(process.ExitConfig, process.Write(stdout, stderr, report.Faults.Error()+"\n"))
+	case cmd.Verb == "check":
+		name := cmd.File
+		if name == "" {
+			name = "the default configuration"
+		}
+		return process.Write(stdout, stderr, fmt.Sprintf("ok   %s: no faults\n", name))
+	case faulty:
+		fmt.Fprintln(stderr, report.Faults.Error())
+		return process.ExitConfig
+	case cmd.Verb == "config":
+		style := config.Style{}
+		if cmd.Explain {
+			style.Origin = report.Origin
+		}
+		return process.Write(stdout, stderr, string(config.Append(nil, cfg, style)))
+	}
+
+	ctx, stop := process.Signals()
+	defer stop()
+	log := process.Logger(cfg.Log, stderr)
+	c, err := cluster.New(cfg, process.Version(version), log)
+	if err == nil {
+		err = c.Run(ctx)
+	}
+	if err != nil {
+		log.Error("ended", "err", err)
+		return process.ExitFailed
+	}
+	return process.ExitOK
+}
