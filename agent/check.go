@@ -253,7 +253,7 @@ func lookExporter(ctx context.Context, path, name string, cfg *Config) []Finding
 		all = append(all, lookCredentials(path, e.Credentials)...)
 	case *export.OTLPHTTP:
 		for _, u := range []struct{ key, url string }{
-			{"endpoint", e.Endpoint}, {"logs_endpoint", e.LogsEndpoint}, {"metrics_endpoint", e.MetricsEndpoint},
+			{"endpoint", e.Endpoint}, {"logs_endpoint", e.LogsEndpoint}, {"metrics_endpoint", e.MetricsEndpoint}, {"traces_endpoint", e.TracesEndpoint},
 		} {
 			if u.url == "" {
 				continue

@@ -62,6 +62,7 @@ type lane struct {
 	cfg    Batch
 	signal otlp.Signal
 	queues []*queue // one a destination
+	eager  bool     // a batch is not kept open while nothing is under way
 
 	pending atomic.Int32 // batches that were sealed and are not done
 
@@ -93,7 +94,7 @@ func (l *lane) add(c *otlp.Chunk) {
 	b.chunks = append(b.chunks, c)
 	b.records += c.Records
 	b.bytes += size
-	if b.records >= l.cfg.SendBatchSize || b.bytes >= l.cfg.SendBatchMaxBytes {
+	if b.records >= l.cfg.SendBatchSize || b.bytes >= l.cfg.SendBatchMaxBytes || l.eager && l.pending.Load() == 0 {
 		l.seal()
 	}
 }
@@ -124,7 +125,7 @@ func (l *lane) flush() {
 func (l *lane) ended() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.starved && l.pending.Load() == 0 {
+	if (l.starved || l.eager && l.open != nil) && l.pending.Load() == 0 {
 		l.seal()
 	}
 }

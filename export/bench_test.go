@@ -76,7 +76,7 @@ func BenchmarkSend(b *testing.B) {
 			send()
 		}
 	}
-	registerCompressors()
+	RegisterCompressors()
 	for _, compression := range []string{"none", "gzip", "zstd"} {
 		b.Run("grpc/"+compression, func(b *testing.B) {
 			s := h2server(b, discardGRPC)

@@ -130,9 +130,9 @@ func (c grpcCompressor) Decompress(r io.Reader) (io.Reader, error) {
 	return z.IOReadCloser(), nil
 }
 
-// registerCompressors replaces grpc's own gzip, which is the standard library's; grpc looks
+// RegisterCompressors replaces grpc's own gzip, which is the standard library's; grpc looks
 // compressors up by name in a table of its own.
-var registerCompressors = sync.OnceFunc(func() {
+var RegisterCompressors = sync.OnceFunc(func() {
 	encoding.RegisterCompressor(grpcCompressor("gzip"))
 	encoding.RegisterCompressor(grpcCompressor("zstd"))
 })

@@ -152,6 +152,7 @@ func (o *OTLP) check(path string) []error {
 type OTLPHTTP struct {
 	Endpoint        string `yaml:"endpoint" doc:"base URL; /v1/logs and /v1/metrics are appended; one that ends in /api/v1/otlp is Prometheus, which takes metrics only; or a Unix socket, unix:///run/x.sock, in plain text"`
 	LogsEndpoint    string `yaml:"logs_endpoint" doc:"URL for logs, used as it is; without it and endpoint this exporter takes no logs"`
+	TracesEndpoint  string `yaml:"traces_endpoint" doc:"URL for traces, used as it is; without it and endpoint this exporter takes no traces"`
 	MetricsEndpoint string `yaml:"metrics_endpoint" doc:"URL for metrics, used as it is; without it and endpoint this exporter takes no metrics"`
 	Encoding        string `yaml:"encoding" enum:"proto,json" doc:"how records are written; json for receivers that take no protobuf"`
 	Compression     string `yaml:"compression" enum:"none,gzip,zstd" doc:"how bodies are compressed; Prometheus takes gzip or none, and gets gzip in place of zstd once it has said so"`
@@ -174,6 +175,8 @@ func (o *OTLPHTTP) URL(signal string) string {
 		own = o.LogsEndpoint
 	case "metrics":
 		own = o.MetricsEndpoint
+	case "traces":
+		own = o.TracesEndpoint
 	}
 	if own != "" || o.Endpoint == "" || isPrometheus(o.Endpoint) && signal != "metrics" {
 		return own
@@ -186,7 +189,7 @@ func (o *OTLPHTTP) URL(signal string) string {
 
 func (o *OTLPHTTP) check(path string) []error {
 	var errs []error
-	if o.Endpoint == "" && o.LogsEndpoint == "" && o.MetricsEndpoint == "" {
+	if o.Endpoint == "" && o.LogsEndpoint == "" && o.MetricsEndpoint == "" && o.TracesEndpoint == "" {
 		errs = append(errs, fmt.Errorf("%s.endpoint: missing; give the receiver's URL, e.g. http://collector:4318", path))
 	}
 	secure := false
@@ -195,7 +198,7 @@ func (o *OTLPHTTP) check(path string) []error {
 		errs = append(errs, checkSocket(path+".endpoint", socket)...)
 	}
 	for _, e := range []struct{ key, url string }{
-		{"endpoint", o.Endpoint}, {"logs_endpoint", o.LogsEndpoint}, {"metrics_endpoint", o.MetricsEndpoint},
+		{"endpoint", o.Endpoint}, {"logs_endpoint", o.LogsEndpoint}, {"metrics_endpoint", o.MetricsEndpoint}, {"traces_endpoint", o.TracesEndpoint},
 	} {
 		if e.url == "" || local && e.key == "endpoint" {
 			continue

@@ -47,6 +47,8 @@ type Exporting struct {
 	dir    string
 	spools []string // directories below dir
 
+	forwards bool
+
 	vanishing atomic.Bool // files of logs that wait are about to
 }
 
@@ -75,6 +77,7 @@ type Options struct {
 	Exporters  Exporters
 	Pipelines  Pipelines
 	Spool      Spool
+	Forwards   bool   // records come over the network: logs do not wait in files, and who sent them waits for the answer
 	SpoolDir   string // where what can't be kept in memory waits; empty: nowhere
 	DeadLetter DeadLetter
 	DeadDir    string // where the dead-letter files are; empty: nowhere
@@ -86,7 +89,7 @@ type Options struct {
 // New makes the destinations; it opens no connection that it has to wait for.
 func New(opt Options) (*Exporting, error) {
 	batch, exporters, pipelines, version, log := opt.Batch, opt.Exporters, opt.Pipelines, opt.Version, opt.Log
-	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log, keep: opt.Spool, dir: opt.SpoolDir}
+	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log, keep: opt.Spool, dir: opt.SpoolDir, forwards: opt.Forwards}
 	m := newMetrics(opt.Registerer, e)
 	for _, name := range slices.Sorted(maps.Keys(exporters)) {
 		o := &out{name: name, batch: batch, park: parkFor, log: log, metrics: m}
@@ -197,15 +200,15 @@ func (e *Exporting) newLanes(cfg Batch, signal otlp.Signal, names []string, p Pi
 		n = logLanes
 	}
 	for range n {
-		l := &lane{cfg: cfg, signal: signal}
+		l := &lane{cfg: cfg, signal: signal, eager: e.forwards}
 		for _, name := range names {
 			limit := int64(0) // logs wait in their files
-			if signal != otlp.Logs {
+			if signal != otlp.Logs || e.forwards {
 				limit = metricsQueueBytes
 			}
 			s := e.openSpool(e.outs[name], signal)
 			q := newQueue(e.outs[name], l, limit, s)
-			if signal == otlp.Logs {
+			if signal == otlp.Logs && !e.forwards {
 				q.lazy = &e.vanishing
 			}
 			q.change = newChange(p)

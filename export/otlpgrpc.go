@@ -43,7 +43,7 @@ type otlpGRPC struct {
 const roundRobin = `{"loadBalancingConfig":[{"round_robin":{}}]}`
 
 func newOTLPGRPC(c *OTLP, a about) (*otlpGRPC, error) {
-	registerCompressors()
+	RegisterCompressors()
 	target, plain := c.Target()
 	login, err := newLogin(c.Credentials, a, proxySecrets(c.ProxyURL)...)
 	if err != nil {
@@ -94,7 +94,7 @@ func newOTLPGRPC(c *OTLP, a about) (*otlpGRPC, error) {
 		return nil, fmt.Errorf("endpoint: %w", err)
 	}
 	g := &otlpGRPC{conn: conn, login: login, tls: source}
-	g.opts = []grpc.CallOption{grpc.ForceCodecV2(codec{})}
+	g.opts = []grpc.CallOption{grpc.ForceCodecV2(Codec{})}
 	if c.Compression != "none" && c.Compression != "" {
 		g.opts = append(g.opts, grpc.UseCompressor(c.Compression))
 	}
@@ -105,9 +105,7 @@ func (g *otlpGRPC) close() { g.conn.Close() }
 
 func (g *otlpGRPC) send(ctx context.Context, r *request) Verdict {
 	login := g.login.get()
-	if len(login.metadata) > 0 {
-		ctx = metadata.NewOutgoingContext(ctx, login.metadata)
-	}
+	ctx = metadata.AppendToOutgoingContext(metadata.NewOutgoingContext(ctx, login.metadata), BatchID, r.id)
 	var (
 		answer          []byte
 		to              peer.Peer
@@ -223,16 +221,16 @@ func (m *message) Get(int) *[]byte { panic("bug: a message is no source of buffe
 // Put implements mem.BufferPool: grpc lets go of the last buffer of the message.
 func (m *message) Put(*[]byte) { m.held.Store(false) }
 
-// codec hands the encoded bytes to grpc as they are. It is called "proto", as servers expect.
-type codec struct{}
+// Codec hands the encoded bytes to grpc as they are. It is called "proto", as servers expect.
+type Codec struct{}
 
-var _ encoding.CodecV2 = codec{}
+var _ encoding.CodecV2 = Codec{}
 
 // Name implements encoding.CodecV2.
-func (codec) Name() string { return "proto" }
+func (Codec) Name() string { return "proto" }
 
 // Marshal implements encoding.CodecV2 for *message (client) and []byte (server).
-func (codec) Marshal(v any) (mem.BufferSlice, error) {
+func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch v := v.(type) {
 	case *message:
 		bufs, _ := v.buffers()
@@ -253,7 +251,7 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal implements encoding.CodecV2 for *[]byte (client) and *mem.Buffer (server), which
 // the receiver frees.
-func (codec) Unmarshal(data mem.BufferSlice, v any) error {
+func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch v := v.(type) {
 	case *[]byte:
 		*v = data.Materialize()

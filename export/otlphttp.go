@@ -61,6 +61,10 @@ func (h *otlpHTTP) send(ctx context.Context, r *request) Verdict {
 		}
 		header, bufs, size = otlpJSONHeader, [][]byte{j.line}, len(j.line)
 	}
+	if !h.prometheus {
+		header = header.Clone()
+		header.Set(BatchID, r.id)
+	}
 	return h.post(ctx, h.urls[r.signal], header, bufs, size, func(a *httpAnswer) Verdict { return h.read(a, r.signal) })
 }
 

@@ -15,7 +15,7 @@ import (
 type Pipelines map[string]Pipeline
 
 // Kinds lists the signals.
-func (Pipelines) Kinds() []string { return []string{"logs", "metrics"} }
+func (Pipelines) Kinds() []string { return []string{"logs", "metrics", "traces"} }
 
 // Pipeline is one path from sources to exporters.
 type Pipeline struct {
@@ -124,8 +124,9 @@ func (p Pipelines) Check(e Exporters, sources map[string][]string) error {
 		if _, rest, named := strings.Cut(name, "/"); named && rest == "" {
 			fault("%s: no name after the slash; write %s or %s/NAME", path, signal, signal)
 		}
-		if !slices.Contains(p.Kinds(), signal) {
-			fault("%s: %q is not a signal of this agent; write logs, metrics, logs/NAME or metrics/NAME", path, signal)
+		if len(sources[signal]) == 0 {
+			known := slices.Sorted(maps.Keys(sources))
+			fault("%s: %q is not a signal of this program; write %s, or one of them with /NAME", path, signal, strings.Join(known, ", "))
 			continue
 		}
 		if len(p[name].Sources) == 0 {

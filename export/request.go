@@ -10,6 +10,7 @@ type request struct {
 	signal  otlp.Signal
 	pieces  []piece
 	records int
+	id      string // see BatchID; given when it is sent
 
 	bufs [][]byte // frames and data in the order of the wire; made when first needed
 	size int      // bytes of bufs

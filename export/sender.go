@@ -111,8 +111,9 @@ type delivery struct {
 type part struct {
 	*request
 	tries  int
-	unsure bool // an attempt may have been accepted
-	span   int  // records of the batch, from its front, that are done with when this part is
+	unsure bool   // an attempt may have been accepted
+	id     string // of the request; the same each time it is sent
+	span   int    // records of the batch, from its front, that are done with when this part is
 }
 
 // deliver sends a batch, in parts if it must be, until every record of it is accepted or
@@ -269,7 +270,7 @@ func (d *delivery) cut() bool {
 		if p.span != p.records { // some of its records are done with: all of them are when the second half is
 			first = 0
 		}
-		d.work = append(d.work[:len(d.work)-1], part{y, 0, p.unsure, p.span - first}, part{x, 0, p.unsure, first})
+		d.work = append(d.work[:len(d.work)-1], part{request: y, unsure: p.unsure, span: p.span - first}, part{request: x, unsure: p.unsure, span: first})
 	}
 	return ok
 }
@@ -289,7 +290,12 @@ func (d *delivery) attempt(ctx context.Context) Verdict {
 	defer cancel()
 	start := time.Now()
 	d.stats.requests.Add(1)
-	v := d.dest.send(ctx, p.request)
+	if p.id == "" {
+		p.id = newBatchID()
+	}
+	r := *p.request // which other destinations may have, too
+	r.id = p.id
+	v := d.dest.send(ctx, &r)
 	p.tries++
 	accepted := v.Kind == OK || v.Kind == Partial
 	switch {

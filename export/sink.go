@@ -37,9 +37,9 @@ func NewSink() (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded sink: %w", err)
 	}
-	registerCompressors()
+	RegisterCompressors()
 	s := &Sink{listener: l}
-	s.server = grpc.NewServer(grpc.ForceServerCodecV2(codec{}), grpc.MaxRecvMsgSize(64<<20))
+	s.server = grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.MaxRecvMsgSize(64<<20))
 	for signal, name := range [otlp.Signals]string{
 		otlp.Logs:    "opentelemetry.proto.collector.logs.v1.LogsService",
 		otlp.Metrics: "opentelemetry.proto.collector.metrics.v1.MetricsService",

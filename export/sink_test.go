@@ -95,7 +95,7 @@ func TestSinkAndOthers(t *testing.T) {
 		t.Errorf("%d records, want 6", n)
 	}
 	var answer []byte
-	err = conn.Invoke(ctx, grpcMethods[otlp.Logs], []byte{0x0a, 5, 1}, &answer, grpc.ForceCodecV2(codec{}))
+	err = conn.Invoke(ctx, grpcMethods[otlp.Logs], []byte{0x0a, 5, 1}, &answer, grpc.ForceCodecV2(Codec{}))
 	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "malformed protobuf") {
 		t.Errorf("answer to garbage: %v", err)
 	}
@@ -108,7 +108,7 @@ func TestSinkAndOthers(t *testing.T) {
 	go func() {
 		r := &request{signal: otlp.Logs}
 		r.add(piece{otlp.NewGroup(nil, "", "", ""), otlp.AppendLogRecord(nil, &otlp.LogRecord{Body: []byte("block")}), 1})
-		called <- conn.Invoke(ctx, grpcMethods[otlp.Logs], r.bytes(), &answer, grpc.ForceCodecV2(codec{}))
+		called <- conn.Invoke(ctx, grpcMethods[otlp.Logs], r.bytes(), &answer, grpc.ForceCodecV2(Codec{}))
 	}()
 	time.AfterFunc(sinkGrace+500*time.Millisecond, func() { close(block) })
 	<-time.After(200 * time.Millisecond) // until the call is there

@@ -24,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
+	"stint/agent/cluster/gateway"
 	"stint/agent/process"
 	"stint/export"
 	"stint/export/otlp"
@@ -57,8 +58,9 @@ type Cluster struct {
 	lock       *os.File
 	memory     *process.Memory
 	export     *export.Exporting
-	sink       *export.Sink // nil when an exporter is configured
-	client     *kube.Client // these four: nil when no pipeline takes what only a leader reads
+	gateway    *gateway.Gateway // nil when no pipeline takes what it receives
+	sink       *export.Sink     // nil when an exporter is configured
+	client     *kube.Client     // these four: nil when no pipeline takes what only a leader reads
 	lease      *lease
 	leader     *leader
 	singletons []*singleton
@@ -101,6 +103,9 @@ func newCluster(cfg *Config, version string, all []listed, log *slog.Logger) (_ 
 	if err = c.newExport(); err != nil {
 		return nil, err
 	}
+	if err = c.newGateway(); err != nil {
+		return nil, err
+	}
 	if slices.ContainsFunc(all, func(l listed) bool { return c.export.Wants(l.signal, l.name) }) {
 		if err = c.newLeader(all); err != nil {
 			return nil, err
@@ -119,7 +124,7 @@ func newCluster(cfg *Config, version string, all []listed, log *slog.Logger) (_ 
 func (c *Cluster) newExport() (err error) {
 	opt := export.Options{
 		Batch: c.cfg.Batch, Exporters: c.cfg.Exporters, Pipelines: c.cfg.Pipelines, Spool: c.cfg.Spool, DeadLetter: c.cfg.DeadLetter,
-		Version: c.version, Log: c.log.With("part", "export"), Registerer: c.reg,
+		Forwards: true, Version: c.version, Log: c.log.With("part", "export"), Registerer: c.reg,
 	}
 	if c.lock != nil {
 		opt.SpoolDir, opt.DeadDir = filepath.Join(c.cfg.StateDir, "spool"), filepath.Join(c.cfg.StateDir, "dead-letter")
@@ -134,6 +139,27 @@ func (c *Cluster) newExport() (err error) {
 		opt.SpoolDir, opt.DeadDir = "", ""
 	}
 	c.export, err = export.New(opt)
+	return err
+}
+
+// newGateway opens the ports that receive OTLP.
+func (c *Cluster) newGateway() (err error) {
+	wanted := false
+	input := func(s otlp.Signal) func(*otlp.Chunk) {
+		if !c.export.Wants(s, "otlp") {
+			return nil
+		}
+		return c.export.Input(s, "otlp")
+	}
+	for s := range otlp.Signals {
+		wanted = wanted || c.export.Wants(s, "otlp")
+	}
+	if g := c.cfg.Gateway; !wanted || g.GRPC == "" && g.HTTP == "" {
+		return nil
+	}
+	c.gateway, err = gateway.New(gateway.Options{
+		Config: c.cfg.Gateway, Pool: c.memory.Logs, Input: input, Log: c.log.With("part", "gateway"), Registerer: c.reg,
+	})
 	return err
 }
 
@@ -238,7 +264,11 @@ func (c *Cluster) stuck() string {
 // first, then the lease is given up, then what was handed over is delivered within drain_timeout.
 func (c *Cluster) Run(ctx context.Context) error {
 	defer c.release()
-	c.log.Info("started", "version", c.version, "admin", process.Address(c.admin), "health", process.Address(c.health),
+	var grpcAt, httpAt string
+	if c.gateway != nil {
+		grpcAt, httpAt = c.gateway.Addresses()
+	}
+	c.log.Info("started", "version", c.version, "admin", process.Address(c.admin), "health", process.Address(c.health), "otlp_grpc", grpcAt, "otlp_http", httpAt,
 		"state_dir", c.cfg.StateDir, "memory_limit", c.memory.Hard, "exporters", slices.Sorted(maps.Keys(c.cfg.Exporters)))
 
 	base := context.WithoutCancel(ctx)
@@ -250,7 +280,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	defer stopRead()
 
 	var servers, sender, sources sync.WaitGroup
-	failed := make(chan error, 3) // one a server
+	failed := make(chan error, 4) // one a server
 	server := func(run func(context.Context) error) {
 		servers.Go(func() {
 			if err := run(serve); err != nil {
@@ -271,6 +301,13 @@ func (c *Cluster) Run(ctx context.Context) error {
 	sender.Go(func() { c.export.Run(send) })
 	if c.leader != nil {
 		sources.Go(func() { c.leader.run(read) })
+	}
+	if c.gateway != nil {
+		sources.Go(func() {
+			if err := c.gateway.Run(read); err != nil {
+				failed <- err
+			}
+		})
 	}
 	if c.grid != nil {
 		sources.Go(func() { c.grid.Run(read) })
@@ -300,6 +337,9 @@ func (c *Cluster) release() {
 		if l != nil {
 			l.Close()
 		}
+	}
+	if c.gateway != nil {
+		c.gateway.Close()
 	}
 	if c.lock != nil {
 		c.lock.Close()

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/tools/leaderelection"
 
+	"stint/agent/cluster/gateway"
 	"stint/agent/config"
 	"stint/agent/process"
 	"stint/export"
@@ -23,6 +24,7 @@ type Config struct {
 	Log           process.Log           `yaml:"log" doc:"the program's own log, on standard error"`
 	Admin         Admin                 `yaml:"admin" doc:"server of /metrics and /status (JSON)"`
 	Health        process.Health        `yaml:"health" doc:"server of /livez, /readyz and /leader"`
+	Gateway       gateway.Config        `yaml:"gateway" doc:"servers that receive OTLP, on every replica: the source otlp of pipelines"`
 	Kubernetes    kube.Config           `yaml:"kubernetes" doc:"the API server that is asked"`
 	Leader        Leader                `yaml:"leader" doc:"which of the replicas asks the API server and sends what it says: the one that holds a Lease"`
 	Batch         export.Batch          `yaml:"batch" doc:"how records are put together before they are sent"`
@@ -60,6 +62,7 @@ func Defaults() Config {
 		Log:      process.Log{Level: "info", Format: "auto"},
 		Admin:    Admin{Listen: "127.0.0.1:8888"},
 		Health:   process.Health{Listen: "127.0.0.1:13133"},
+		Gateway:  gateway.Defaults(),
 		Leader: Leader{
 			LeaseName: "stint-cluster",
 			// As Kubernetes' own controllers have it, but for the retry period of 2s. With that the lease
@@ -80,6 +83,11 @@ func Defaults() Config {
 func Load(args process.LoadArgs) (*Config, *process.Report) {
 	cfg := Defaults()
 	l := config.New(&cfg, args.Env)
+	if args.Getenv("KUBERNETES_SERVICE_HOST") != "" {
+		cfg.Gateway.InPod()
+		l.Derived("gateway.grpc", "default of a pod")
+		l.Derived("gateway.http", "default of a pod")
+	}
 	if args.File != "" {
 		l.File(args.File)
 	}
@@ -121,7 +129,7 @@ func (c *Config) Check() error {
 	if !filepath.IsAbs(c.StateDir) {
 		fault("state_dir: %q is not an absolute path; give one, e.g. %s", c.StateDir, stateDir)
 	}
-	errs = append(errs, process.CheckServers(c.Admin.Listen, c.Health.Listen), c.Leader.check(), c.Batch.Check(), c.Spool.Check(), c.DeadLetter.Check(),
+	errs = append(errs, process.CheckServers(c.Admin.Listen, c.Health.Listen), c.Gateway.Check(), c.Leader.check(), c.Batch.Check(), c.Spool.Check(), c.DeadLetter.Check(),
 		c.MemoryLimiter.Check(), c.Exporters.Check(), c.Pipelines.Check(c.Exporters, Sources()))
 	if c.DrainTimeout < 0 || c.DrainTimeout > 10*time.Minute {
 		fault("drain_timeout: %v is out of range; give 0s to 10m", c.DrainTimeout)

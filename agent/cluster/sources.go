@@ -12,7 +12,7 @@ import (
 
 // Sources are the names that pipelines know, by signal.
 func Sources() map[string][]string {
-	return map[string][]string{"metrics": {"self"}}
+	return map[string][]string{"logs": {"otlp"}, "metrics": {"otlp", "self"}, "traces": {"otlp"}}
 }
 
 // source works on the leader alone. Run is called at the start of each term, and ends soon after

@@ -1,6 +1,9 @@
 package otlp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
 
 // Signal is a kind of telemetry.
 type Signal uint8
@@ -63,3 +66,12 @@ func (g *Group) AppendFrame(dst []byte, records int) []byte {
 	dst = binary.AppendUvarint(dst, uint64(scope))
 	return append(dst, g.scope...)
 }
+
+// Clone is a group that shares no memory with g.
+func (g *Group) Clone() *Group {
+	b := append(append(make([]byte, 0, len(g.resource)+len(g.scope)), g.resource...), g.scope...)
+	return &Group{resource: b[:len(g.resource):len(g.resource)], scope: b[len(g.resource):]}
+}
+
+// Hash is the same for groups of the same resource.
+func (g *Group) Hash() uint32 { return crc32.ChecksumIEEE(g.resource) }

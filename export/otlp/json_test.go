@@ -211,3 +211,91 @@ func FuzzAppendJSON(f *testing.F) {
 		}
 	})
 }
+
+// What was written is read back: every field of every message.
+func TestParseJSON(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	for range 300 {
+		for s, m := range [Signals]proto.Message{Logs: &logspb.LogsData{}, Metrics: &metricspb.MetricsData{}, Traces: &tracepb.TracesData{}} {
+			fill(r, m.ProtoReflect(), 0)
+			wire, err := proto.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := AppendJSON(nil, Signal(s), wire)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := ParseJSON(nil, Signal(s), text)
+			if err != nil {
+				t.Fatalf("%v: %s", err, text)
+			}
+			again, err := AppendJSON(nil, Signal(s), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(parsed(t, text, false), parsed(t, again, false)); diff != "" {
+				t.Fatalf("(-want +got):\n%s", diff)
+			}
+		}
+	}
+}
+
+// As senders write it: numbers with and without quotes, keys that nobody knows, null; and what is no OTLP,
+// with the place of the fault.
+func TestParseJSONForms(t *testing.T) {
+	text := `{"x":[{"y":{}}], "resourceLogs":[{"resource":null,"scopeLogs":[{"logRecords":[
+		{"timeUnixNano":"1700000000000000001","severityNumber":9,"body":{"stringValue":"a"},"traceId":"5B8EFFF798038103D269B633813FC60C","unknown":1},
+		{"timeUnixNano":1700000000000000002,"body":{"intValue":-7}},{"body":{"doubleValue":"NaN"}},{"body":{"kvlistValue":{"values":[{"key":"k","value":{"boolValue":true}}]}}}]}]}]}`
+	b, err := ParseJSON(nil, Logs, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m logspb.LogsData
+	if err := proto.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	l := m.ResourceLogs[0].ScopeLogs[0].LogRecords
+	if len(l) != 4 || l[0].TimeUnixNano != 1700000000000000001 || l[0].SeverityNumber != 9 || len(l[0].TraceId) != 16 || l[1].TimeUnixNano != 1700000000000000002 ||
+		l[1].Body.GetIntValue() != -7 || l[3].Body.GetKvlistValue().Values[0].Key != "k" {
+		t.Errorf("it is read as %v", &m)
+	}
+	for text, want := range map[string]string{
+		`[]`:                                 "an object belongs here",
+		``:                                   "unexpected EOF",
+		`{"resourceLogs":{}}`:                "resourceLogs: a list belongs here",
+		`{"resourceLogs":[{"schemaUrl":1}]}`: "schemaUrl: a string belongs here, at byte",
+		`{"resourceLogs":[]} {}`:             "more behind",
+		`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"xyz"}]}]}]}`:         "traceId: an id in hexadecimal",
+		`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"-1"}]}]}]}`:     "timeUnixNano: a whole number, not negative",
+		`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"intValue":0.5}}]}]}]}`: "intValue: a whole number",
+		`{"resourceLogs":[{"scopeLogs":[{"logRecords":[`:                                "unexpected EOF",
+		strings.Repeat(`{"a":`, 300):                                                    "nested",
+	} {
+		if _, err := ParseJSON(nil, Logs, []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// Whatever text comes, what is accepted is a request that can be written again.
+func FuzzParseJSON(f *testing.F) {
+	f.Add([]byte(`{"resourceLogs":[{"resource":{"attributes":[{"key":"k","value":{"arrayValue":{"values":[{"intValue":"1"}]}}}]},"scopeLogs":[{"logRecords":[{"flags":1,"body":{"bytesValue":"AA=="}}]}]}]}`))
+	f.Add([]byte(`{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","exponentialHistogram":{"dataPoints":[{"scale":-1,"positive":{"offset":-2,"bucketCounts":["1",2]},"sum":0.5}]}}]}]}]}`))
+	f.Add([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00","kind":2,"status":{"code":1},"links":[{}]}]}]}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for s := range Signals {
+			b, err := ParseJSON(nil, s, text)
+			if err != nil {
+				continue
+			}
+			again, err := AppendJSON(nil, s, b)
+			if err != nil || !json.Valid(again) {
+				t.Errorf("%s of %q: %s, %v", s, text, again, err)
+			}
+			if _, err := Count(s, b); err != nil {
+				t.Errorf("%s of %q: %v", s, text, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,257 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"stint/export"
+	"stint/export/otlp"
+)
+
+// Options are what a Gateway is made of.
+type Options struct {
+	Config
+	Pool       *otlp.Pool                          // requests are accounted here before they are read
+	Input      func(otlp.Signal) func(*otlp.Chunk) // where chunks of a signal go; nil: no pipeline takes it
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Gateway is the two servers. New opens their ports; Run serves.
+type Gateway struct {
+	cfg   Config
+	pool  *otlp.Pool
+	in    [otlp.Signals]func(*otlp.Chunk)
+	log   *slog.Logger
+	token func() (export.Secret, error) // nil: none is asked for
+	ids   repeats
+	stats metrics
+
+	grpc, http net.Listener // nil: none
+	grpcServer *grpc.Server
+	httpServer *http.Server
+}
+
+// New opens the ports.
+func New(o Options) (_ *Gateway, err error) {
+	g := &Gateway{cfg: o.Config, pool: o.Pool, log: o.Log, stats: newMetrics(o.Registerer)}
+	for s := range otlp.Signals {
+		g.in[s] = o.Input(s)
+	}
+	if o.BearerTokenFile != "" {
+		t := &tokenFile{path: o.BearerTokenFile}
+		if _, err := t.get(); err != nil {
+			return nil, fmt.Errorf("gateway.bearer_token_file: %w", err)
+		}
+		g.token = t.get
+	}
+	tls, err := serverTLS(o.TLS, o.Log)
+	if err != nil {
+		return nil, fmt.Errorf("gateway.tls.%w", err)
+	}
+	defer func() {
+		if err != nil {
+			g.Close()
+		}
+	}()
+	if o.GRPC != "" {
+		if g.grpc, err = net.Listen("tcp", o.GRPC); err != nil {
+			return nil, fmt.Errorf("gateway.grpc: %w", err)
+		}
+		g.grpcServer = g.newGRPC(tls)
+	}
+	if o.HTTP != "" {
+		if g.http, err = net.Listen("tcp", o.HTTP); err != nil {
+			return nil, fmt.Errorf("gateway.http: %w", err)
+		}
+		g.httpServer = g.newHTTP(tls)
+	}
+	return g, nil
+}
+
+// Close gives the ports back; what Run has closed may be closed again.
+func (g *Gateway) Close() {
+	for _, l := range []net.Listener{g.grpc, g.http} {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// Addresses are where the servers are found; empty: there is none.
+func (g *Gateway) Addresses() (grpc, http string) {
+	if g.grpc != nil {
+		grpc = g.grpc.Addr().String()
+	}
+	if g.http != nil {
+		http = g.http.Addr().String()
+	}
+	return grpc, http
+}
+
+// stopGrace is how long requests under way may take at the end. Those that wait for a destination are
+// answered earlier, when their records are on disk or given back.
+const stopGrace = 5 * time.Second
+
+// Run serves until ctx ends. Then it takes no new request and answers those under way.
+func (g *Gateway) Run(ctx context.Context) error {
+	var serving sync.WaitGroup
+	errs := make(chan error, 2)
+	if g.grpcServer != nil {
+		serving.Go(func() { errs <- g.grpcServer.Serve(g.grpc) })
+	}
+	if g.httpServer != nil {
+		serving.Go(func() {
+			if g.httpServer.TLSConfig != nil {
+				errs <- g.httpServer.ServeTLS(g.http, "", "")
+			} else {
+				errs <- g.httpServer.Serve(g.http)
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-errs:
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	defer cancel()
+	var stopping sync.WaitGroup
+	if s := g.grpcServer; s != nil {
+		stopping.Go(func() {
+			hard := context.AfterFunc(grace, s.Stop)
+			defer hard()
+			s.GracefulStop() // GOAWAY
+		})
+	}
+	if s := g.httpServer; s != nil {
+		stopping.Go(func() {
+			if s.Shutdown(grace) != nil {
+				s.Close()
+			}
+		})
+	}
+	stopping.Wait()
+	serving.Wait()
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, grpc.ErrServerStopped) {
+		return nil
+	}
+	return err
+}
+
+// refusal is why a request is not taken.
+type refusal int
+
+const (
+	accepted  refusal = iota
+	malformed         // never to be sent again
+	tooLarge          // nor this, in one piece
+	busy              // later
+	unwanted          // no pipeline takes the signal
+)
+
+// answer is what becomes of a request.
+type answer struct {
+	refusal refusal
+	warning string        // with accepted: what the client should know
+	text    string        // for people, where it was not accepted
+	after   time.Duration // with busy
+}
+
+// response is the Export*ServiceResponse to a request that was accepted.
+func (a answer) response() []byte {
+	if a.warning == "" {
+		return []byte{}
+	}
+	return otlp.AppendPartialSuccess(nil, 0, a.warning)
+}
+
+// busyFor spreads the return of clients that were all refused at the same time.
+func busyFor() time.Duration { return time.Second + rand.N(4*time.Second) }
+
+// take hands on a request, whose bytes are slab's, and waits for its end. The slab is released.
+func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab, id string) (a answer) {
+	defer slab.Release()
+	records, err := otlp.Count(signal, slab.Buf)
+	var pieces []otlp.Piece
+	if err == nil {
+		pieces, err = otlp.Pieces(signal, slab.Buf)
+	}
+	if err != nil {
+		g.stats.refused(signal, "malformed")
+		return answer{refusal: malformed, text: err.Error()}
+	}
+	if g.in[signal] == nil {
+		g.stats.refused(signal, "no_pipeline")
+		return answer{refusal: unwanted, text: "no pipeline of this gateway takes " + signal.String()}
+	}
+	c, again := g.ids.begin(id)
+	if again {
+		g.stats.repeated(signal, records)
+	} else {
+		c.hand(g.in[signal], signal, slab, pieces)
+		g.stats.received(signal, records, len(slab.Buf))
+	}
+	if g.cfg.Ack == "memory" {
+		return answer{}
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done(): // the client has gone, or its time is up; it will ask again
+		return answer{refusal: busy, text: "the destinations have not taken it yet", after: busyFor()}
+	}
+	switch c.outcome {
+	case otlp.Delivered:
+		return answer{}
+	case otlp.Dropped:
+		return answer{warning: "a destination refused some of these records for good; they are counted at the gateway"}
+	}
+	g.ids.forget(id) // it is to be sent again, to another replica or later
+	return answer{refusal: busy, text: "it could not be kept: the gateway stops, or has no room", after: busyFor()}
+}
+
+// call is a request on its way. It is the origin of its chunks.
+type call struct {
+	done    chan struct{} // closed at the end
+	outcome otlp.Outcome  // valid when done is closed
+
+	mu    sync.Mutex // guards everything below
+	left  int
+	worst otlp.Outcome
+}
+
+// hand makes a chunk of each piece. Chunks hold the slab; a group, which may be kept longer, does not.
+func (c *call) hand(in func(*otlp.Chunk), signal otlp.Signal, slab *otlp.Slab, pieces []otlp.Piece) {
+	c.left = len(pieces)
+	if len(pieces) == 0 {
+		close(c.done)
+		return
+	}
+	for _, p := range pieces {
+		chunk := otlp.NewChunk(slab, p.Data)
+		chunk.Group, chunk.Records, chunk.Signal, chunk.Origin = p.Group.Clone(), p.Records, signal, c
+		chunk.Lane = chunk.Group.Hash() // records of one container stay in order
+		in(chunk)
+	}
+}
+
+// Settled implements otlp.Origin.
+func (c *call) Settled(_ *otlp.Chunk, o otlp.Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.worst = max(c.worst, o)
+	if c.left--; c.left == 0 {
+		c.outcome = c.worst
+		close(c.done)
+	}
+}

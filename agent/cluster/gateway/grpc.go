@@ -1,0 +1,136 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"stint/export"
+	"stint/export/otlp"
+)
+
+// services are opentelemetry-proto's collector services.
+var services = [otlp.Signals]string{
+	otlp.Logs:    "opentelemetry.proto.collector.logs.v1.LogsService",
+	otlp.Metrics: "opentelemetry.proto.collector.metrics.v1.MetricsService",
+	otlp.Traces:  "opentelemetry.proto.collector.trace.v1.TraceService",
+}
+
+const (
+	// A connection ends after about this, so that clients find replicas that are new; grpc adds a tenth
+	// either way.
+	maxConnectionAge   = 5 * time.Minute
+	connectionAgeGrace = 30 * time.Second
+	// maxStreams is how many requests a connection may have under way.
+	maxStreams = 100
+	// maxHeaders is how many bytes of headers a request may have.
+	maxHeaders = 16 << 10
+)
+
+// newGRPC makes the server.
+func (g *Gateway) newGRPC(cfg *tls.Config) *grpc.Server {
+	export.RegisterCompressors()
+	opts := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(export.Codec{}),
+		grpc.MaxRecvMsgSize(g.cfg.MaxRequestBytes),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(4 << 20),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: connectionAgeGrace, Time: 30 * time.Second, Timeout: 10 * time.Second,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second}),
+		grpc.InTapHandle(g.tap),
+	}
+	if cfg != nil {
+		opts = append(opts, grpc.Creds(credentials.NewTLS(cfg)))
+	}
+	server := grpc.NewServer(opts...)
+	for s, name := range services {
+		server.RegisterService(&grpc.ServiceDesc{
+			ServiceName: name,
+			Methods: []grpc.MethodDesc{{
+				MethodName: "Export",
+				Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+					return g.export(ctx, otlp.Signal(s), decode)
+				},
+			}},
+		}, nil)
+	}
+	return server
+}
+
+// tap refuses requests before their bodies are read: those without the token, and all while there is no
+// memory for them.
+func (g *Gateway) tap(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	if g.token != nil {
+		md, _ := metadata.FromIncomingContext(ctx)
+		if v := md.Get("authorization"); len(v) != 1 || !g.allowed(v[0]) {
+			return ctx, status.Error(codes.Unauthenticated, "the token in authorization is missing or wrong")
+		}
+	}
+	if g.full() {
+		return ctx, later("no memory for more requests", busyFor())
+	}
+	return ctx, nil
+}
+
+// full says that the next request would hardly find memory.
+func (g *Gateway) full() bool { return g.pool.Used() >= g.pool.Limit() }
+
+func later(text string, after time.Duration) error {
+	st, err := status.New(codes.Unavailable, text).WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
+	if err != nil {
+		return status.Error(codes.Unavailable, text)
+	}
+	return st.Err()
+}
+
+func (g *Gateway) export(ctx context.Context, signal otlp.Signal, decode func(any) error) (any, error) {
+	var request mem.Buffer
+	if err := decode(&request); err != nil {
+		g.stats.refused(signal, "unreadable")
+		return nil, err // grpc's own: ResourceExhausted without RetryInfo for one that is too large
+	}
+	bytes := request.ReadOnlyData()
+	slab := g.pool.TryGet(len(bytes))
+	if slab == nil {
+		request.Free()
+		g.stats.refused(signal, "no_memory")
+		return nil, later("no memory for this request", busyFor())
+	}
+	slab.Buf = append(slab.Buf, bytes...)
+	request.Free()
+	id := ""
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		if v := md.Get(export.BatchID); len(v) == 1 {
+			id = v[0]
+		}
+	}
+	switch a := g.take(ctx, signal, slab, id); a.refusal {
+	case accepted:
+		return a.response(), nil
+	case malformed:
+		st, err := status.New(codes.InvalidArgument, a.text).WithDetails(&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "request", Description: a.text}}})
+		if err != nil {
+			return nil, status.Error(codes.InvalidArgument, a.text)
+		}
+		return nil, st.Err()
+	case unwanted:
+		return nil, status.Error(codes.Unimplemented, a.text)
+	default:
+		return nil, later(a.text, a.after)
+	}
+}

@@ -1,0 +1,259 @@
+package gateway
+
+import (
+	"bytes"
+	"compress/zlib"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	"stint/export"
+	"stint/export/otlp"
+)
+
+// newHTTP makes the server. A client that sends its headers or its body slowly is cut off.
+func (g *Gateway) newHTTP(cfg *tls.Config) *http.Server {
+	mux := http.NewServeMux()
+	for s := range otlp.Signals {
+		mux.HandleFunc("/v1/"+s.String(), func(w http.ResponseWriter, r *http.Request) { g.post(w, r, s) })
+	}
+	return &http.Server{
+		Handler: mux, TLSConfig: cfg, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaders,
+	}
+}
+
+const (
+	typeProtobuf = "application/x-protobuf"
+	typeJSON     = "application/json"
+)
+
+func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signal) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	answer := typeProtobuf
+	if kind == typeJSON {
+		answer = typeJSON
+	}
+	refuse := func(code int, reason string, text string) {
+		g.stats.refused(signal, reason)
+		writeStatus(w, answer, code, text)
+	}
+	switch {
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		refuse(http.StatusMethodNotAllowed, "method", "only POST is taken here")
+		return
+	case err != nil || kind != typeProtobuf && kind != typeJSON:
+		refuse(http.StatusUnsupportedMediaType, "content_type", fmt.Sprintf("the Content-Type %.100q is not taken; send %s or %s", r.Header.Get("Content-Type"), typeProtobuf, typeJSON))
+		return
+	case !g.allowed(r.Header.Get("Authorization")):
+		refuse(http.StatusUnauthorized, "unauthorized", "the token in Authorization is missing or wrong")
+		return
+	case g.full():
+		g.later(w, signal, answer, "no memory for more requests", busyFor())
+		return
+	}
+	body, err := decompressor(http.MaxBytesReader(w, r.Body, int64(g.cfg.MaxRequestBytes)), r.Header.Get("Content-Encoding"), g.cfg.MaxRequestBytes)
+	if err != nil {
+		code := http.StatusBadRequest
+		if errors.Is(err, errEncoding) {
+			code = http.StatusUnsupportedMediaType
+		}
+		refuse(code, "encoding", err.Error())
+		return
+	}
+	defer body.Close()
+	slab, err := g.read(body)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large) || errors.Is(err, errLarge):
+		refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("a request of over %d bytes is not taken; send it in parts", g.cfg.MaxRequestBytes))
+		return
+	case errors.Is(err, errNoMemory):
+		g.later(w, signal, answer, "no memory for this request", busyFor())
+		return
+	case err != nil:
+		refuse(http.StatusBadRequest, "unreadable", "the body can't be read: "+err.Error())
+		return
+	}
+	if kind == typeJSON {
+		if slab, err = g.fromJSON(signal, slab); err != nil {
+			if errors.Is(err, errNoMemory) {
+				g.later(w, signal, answer, "no memory for this request", busyFor())
+			} else {
+				refuse(http.StatusBadRequest, "malformed", err.Error())
+			}
+			return
+		}
+	}
+	switch a := g.take(r.Context(), signal, slab, r.Header.Get(export.BatchID)); a.refusal {
+	case accepted:
+		w.Header().Set("Content-Type", answer)
+		if answer == typeJSON {
+			m := map[string]any{}
+			if a.warning != "" {
+				m["partialSuccess"] = map[string]string{"errorMessage": a.warning}
+			}
+			json.NewEncoder(w).Encode(m)
+			return
+		}
+		w.Write(a.response())
+	case malformed:
+		writeStatus(w, answer, http.StatusBadRequest, a.text)
+	case unwanted:
+		writeStatus(w, answer, http.StatusNotFound, a.text)
+	default:
+		g.later(w, signal, answer, a.text, a.after)
+	}
+}
+
+// later answers that the request is to come again.
+func (g *Gateway) later(w http.ResponseWriter, signal otlp.Signal, kind, text string, after time.Duration) {
+	g.stats.refused(signal, "busy")
+	w.Header().Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))
+	writeStatus(w, kind, http.StatusServiceUnavailable, text)
+}
+
+// writeStatus answers with a google.rpc.Status.
+func writeStatus(w http.ResponseWriter, kind string, code int, text string) {
+	c := codes.InvalidArgument
+	switch code {
+	case http.StatusServiceUnavailable:
+		c = codes.Unavailable
+	case http.StatusRequestEntityTooLarge:
+		c = codes.ResourceExhausted
+	case http.StatusUnauthorized:
+		c = codes.Unauthenticated
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		c = codes.Unimplemented
+	}
+	w.Header().Set("Content-Type", kind)
+	w.WriteHeader(code)
+	if kind == typeJSON {
+		json.NewEncoder(w).Encode(map[string]any{"code": int(c), "message": text})
+		return
+	}
+	b, _ := proto.Marshal(&status.Status{Code: int32(c), Message: text}) // valid UTF-8 or not, it says nothing worse
+	w.Write(b)
+}
+
+var (
+	errLarge    = errors.New("too large")
+	errNoMemory = errors.New("no memory")
+	errEncoding = errors.New("not known")
+)
+
+// read reads a body into a slab, which grows as the body does: its length is not known before, and
+// what it claims to be is no reason to take memory.
+func (g *Gateway) read(body io.Reader) (*otlp.Slab, error) {
+	slab := g.pool.TryGet(otlp.SlabSize)
+	if slab == nil {
+		return nil, errNoMemory
+	}
+	for {
+		if len(slab.Buf) == cap(slab.Buf) {
+			larger := g.pool.TryGet(min(2*cap(slab.Buf), g.cfg.MaxRequestBytes+1))
+			if larger == nil {
+				slab.Release()
+				return nil, errNoMemory
+			}
+			larger.Buf = append(larger.Buf, slab.Buf...)
+			slab.Release()
+			slab = larger
+		}
+		n, err := body.Read(slab.Buf[len(slab.Buf):cap(slab.Buf)])
+		slab.Buf = slab.Buf[:len(slab.Buf)+n]
+		switch {
+		case len(slab.Buf) > g.cfg.MaxRequestBytes:
+			slab.Release()
+			return nil, errLarge
+		case err == io.EOF:
+			return slab, nil
+		case err != nil:
+			slab.Release()
+			return nil, err
+		}
+	}
+}
+
+// Readers are kept: one of zstd takes a megabyte.
+var (
+	gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
+	zstdReaders = sync.Pool{New: func() any {
+		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			panic("bug: " + err.Error())
+		}
+		return z
+	}}
+)
+
+// decompressor reads what is in body. What it gives is counted by who reads it.
+func decompressor(body io.Reader, encoding string, limit int) (io.ReadCloser, error) {
+	switch strings.ToLower(encoding) {
+	case "", "identity":
+		return io.NopCloser(body), nil
+	case "gzip":
+		z := gzipReaders.Get().(*gzip.Reader)
+		if err := z.Reset(body); err != nil {
+			return nil, fmt.Errorf("the body is no gzip: %w", err)
+		}
+		return closing{z, func() { gzipReaders.Put(z) }}, nil
+	case "zstd":
+		z := zstdReaders.Get().(*zstd.Decoder)
+		if err := z.Reset(body); err != nil {
+			return nil, fmt.Errorf("the body is no zstd: %w", err)
+		}
+		return closing{z, func() { z.Reset(nil); zstdReaders.Put(z) }}, nil
+	case "deflate": // HTTP means zlib by it, and some senders do not
+		z, err := zlib.NewReader(body)
+		if err != nil {
+			return nil, fmt.Errorf("the body is no deflate: %w", err)
+		}
+		return z, nil
+	case "snappy": // one block, as Prometheus sends it
+		b, err := io.ReadAll(body)
+		if err != nil {
+			return io.NopCloser(failing{err}), nil
+		}
+		n, err := snappy.DecodedLen(b)
+		if err != nil {
+			return nil, fmt.Errorf("the body is no snappy: %w", err)
+		}
+		if n > limit {
+			return io.NopCloser(failing{errLarge}), nil
+		}
+		if b, err = snappy.Decode(nil, b); err != nil {
+			return nil, fmt.Errorf("the body is no snappy: %w", err)
+		}
+		return io.NopCloser(bytes.NewReader(b)), nil
+	}
+	return nil, fmt.Errorf("the Content-Encoding %.100q is %w; send gzip, zstd, deflate, snappy or none", encoding, errEncoding)
+}
+
+// closing is a reader that goes back to its pool.
+type closing struct {
+	io.Reader
+	close func()
+}
+
+func (c closing) Close() error { c.close(); return nil }
+
+// failing is a reader that can't be read.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
