@@ -249,12 +249,15 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	return nil, fmt.Errorf("bug: codec got a %T", v)
 }
 
-// Unmarshal implements encoding.CodecV2 for *[]byte (client) and *mem.Buffer (server), which
-// the receiver frees.
+// Unmarshal implements encoding.CodecV2 for *[]byte (client) and *mem.Buffer and *mem.BufferSlice (servers),
+// which the receiver frees.
 func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch v := v.(type) {
 	case *[]byte:
 		*v = data.Materialize()
+	case *mem.BufferSlice:
+		data.Ref()
+		*v = data
 	case *mem.Buffer:
 		*v = data.MaterializeToBuffer(mem.DefaultBufferPool())
 	default:

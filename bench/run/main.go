@@ -37,7 +37,7 @@ type bench struct {
 }
 
 // scenarios are what -scenario names, in the order of all.
-var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "scrape", "spool", "micro"}
+var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "gateway", "scrape", "spool", "micro"}
 
 // options are the flags that only some scenarios read.
 type options struct {
@@ -180,6 +180,11 @@ func run(ctx context.Context, b *bench, opt options) error {
 	if wants("send") {
 		if res.Send, err = b.send(ctx, opt.variants, opt.rounds); err != nil {
 			return fmt.Errorf("send: %w", err)
+		}
+	}
+	if wants("gateway") {
+		if res.Gateway, err = b.gateway(ctx, opt.rounds); err != nil {
+			return err
 		}
 	}
 	if wants("scrape") {

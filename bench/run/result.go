@@ -16,23 +16,24 @@ import (
 
 // result is what a run leaves behind.
 type result struct {
-	Time     time.Time      `json:"time"`
-	Command  string         `json:"command"`
-	Machine  machine        `json:"machine"`
-	Backlog  *backlog       `json:"backlog,omitempty"`
-	Drain    []drainRound   `json:"drain_median,omitempty"`
-	Rounds   []drainRound   `json:"drain_rounds,omitempty"`
-	Follow   []followed     `json:"follow,omitempty"`
-	Outage   []outageResult `json:"outage,omitempty"`
-	Limit    []limitResult  `json:"limit,omitempty"`
-	Send     []sendResult   `json:"send,omitempty"`
-	Scrape   *scrapeResult  `json:"scrape,omitempty"`
-	Spool    []spoolResult  `json:"spool,omitempty"`
-	Micro    []microResult  `json:"micro,omitempty"`
-	HostOn   bool           `json:"host_scraper"`
-	Set      []string       `json:"agent_set,omitempty"`
-	AgentCPU int            `json:"agent_cpu"`
-	SinkCPU  int            `json:"sink_cpu"`
+	Time     time.Time       `json:"time"`
+	Command  string          `json:"command"`
+	Machine  machine         `json:"machine"`
+	Backlog  *backlog        `json:"backlog,omitempty"`
+	Drain    []drainRound    `json:"drain_median,omitempty"`
+	Rounds   []drainRound    `json:"drain_rounds,omitempty"`
+	Follow   []followed      `json:"follow,omitempty"`
+	Outage   []outageResult  `json:"outage,omitempty"`
+	Limit    []limitResult   `json:"limit,omitempty"`
+	Send     []sendResult    `json:"send,omitempty"`
+	Gateway  []gatewayResult `json:"gateway,omitempty"`
+	Scrape   *scrapeResult   `json:"scrape,omitempty"`
+	Spool    []spoolResult   `json:"spool,omitempty"`
+	Micro    []microResult   `json:"micro,omitempty"`
+	HostOn   bool            `json:"host_scraper"`
+	Set      []string        `json:"agent_set,omitempty"`
+	AgentCPU int             `json:"agent_cpu"`
+	SinkCPU  int             `json:"sink_cpu"`
 }
 
 // machine is what the figures depend on besides the code.
@@ -148,6 +149,14 @@ func (r *result) print(out io.Writer) {
 		}
 		t.Flush()
 	}
+	if len(r.Gateway) > 0 {
+		fmt.Fprintf(out, "\ngateway, logs of %d bytes in requests of %d; median of %d rounds\n", gatewayBody, gatewayBatch, len(r.Gateway[0].Rounds))
+		fmt.Fprintln(t, "in\tout\trecords/CPU s\tleast\tmost\tMB/CPU s\tpeak RSS MiB\tlost\t")
+		for _, g := range r.Gateway {
+			fmt.Fprintf(t, "%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%d\t\n", g.In, g.Out, g.RecordsPerCPUSecond, slices.Min(g.Rounds), slices.Max(g.Rounds), g.MBPerCPUSecond, mib(g.PeakRSS), g.Lost)
+		}
+		t.Flush()
+	}
 	if r.Scrape != nil {
 		fmt.Fprintf(out, "\nscrape; node_exporter %s; %d scrapes a round, median of %d rounds\n", r.Scrape.NodeExporter, r.Scrape.ScrapesARound, len(r.Scrape.Figures[0].Rounds))
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -198,6 +207,11 @@ func (r *result) lossless() bool {
 	}
 	for _, o := range r.Outage {
 		if o.Lost != 0 {
+			return false
+		}
+	}
+	for _, g := range r.Gateway {
+		if g.Lost != 0 {
 			return false
 		}
 	}

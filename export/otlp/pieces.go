@@ -26,22 +26,28 @@ func Pieces(s Signal, request []byte) (all []Piece, err error) {
 			return nil, fmt.Errorf("%s: %w in a resource", s, err)
 		}
 		for _, scope := range scopes {
-			head, records, err := part(scope.val, 2)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w in a scope", s, err)
-			}
-			p := Piece{Group: &Group{resource: resource, scope: head}}
-			for _, r := range records {
+			p := Piece{Group: &Group{resource: resource}}
+			for message := scope.val; len(message) > 0; {
+				f, after, err := nextField(message)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w in a scope", s, err)
+				}
+				raw := message[:len(message)-len(after)]
+				message = after
+				if f.number != 2 || f.wire != wireLen {
+					p.Group.scope = join(p.Group.scope, raw)
+					continue
+				}
 				n := 1
 				if s == Metrics {
-					if n, err = countLevel(s, r.val, 3); err != nil {
+					if n, err = countLevel(s, f.val, 3); err != nil {
 						return nil, err
 					}
 				}
 				p.Records += n
-				p.Data = join(p.Data, r.raw)
+				p.Data = join(p.Data, raw)
 			}
-			if len(records) > 0 {
+			if len(p.Data) > 0 {
 				all = append(all, p)
 			}
 		}

@@ -20,10 +20,31 @@ type Pool struct {
 
 	mu    sync.Mutex
 	limit int64
-	used  int64         // bytes handed out
-	free  []*Slab       // ordinary slabs that are not handed out
-	idle  int           // fewest free slabs since the last Trim
-	freed chan struct{} // closed when memory comes back or the limit changes; nil while nobody waits
+	used  int64          // bytes handed out
+	free  [classes]class // slabs that are not handed out
+	kept  int64          // their bytes
+	freed chan struct{}  // closed when memory comes back or the limit changes; nil while nobody waits
+}
+
+// classes of slabs are used again: ordinary ones, and those of twice, four times, ... their capacity, for
+// large records and for requests that are received.
+const classes = 8
+
+// class are the free slabs of one capacity.
+type class struct {
+	slabs []*Slab
+	idle  int // fewest of them since the last Trim
+}
+
+// class is the capacity for size bytes, and its class; larger ones have none.
+func (p *Pool) class(size int) (capacity, class int) {
+	for capacity = p.slab; class < classes; class++ {
+		if size <= capacity {
+			return capacity, class
+		}
+		capacity *= 2
+	}
+	return size, classes
 }
 
 // Slab is a piece of a pool's memory. Chunks lie in it; it goes back to the pool when its
@@ -76,9 +97,13 @@ func (p *Pool) TryGet(size int) *Slab {
 }
 
 func (p *Pool) try(size int) (*Slab, <-chan struct{}) {
-	size = max(size, p.slab)
+	exact := max(size, p.slab)
+	size, k := p.class(size)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.used+int64(size) > p.limit && p.used+int64(exact) <= p.limit {
+		size, k = exact, classes // the last room there is
+	}
 	if p.used+int64(size) > p.limit && (p.used > 0 || p.limit <= 0) {
 		if p.freed == nil {
 			p.freed = make(chan struct{})
@@ -87,16 +112,33 @@ func (p *Pool) try(size int) (*Slab, <-chan struct{}) {
 	}
 	p.used += int64(size)
 	var s *Slab
-	if n := len(p.free); n > 0 && size == p.slab {
-		s = p.free[n-1]
-		p.free[n-1] = nil
-		p.free = p.free[:n-1]
-		p.idle = min(p.idle, n-1)
+	if k < classes && len(p.free[k].slabs) > 0 {
+		f := &p.free[k]
+		n := len(f.slabs) - 1
+		s = f.slabs[n]
+		f.slabs[n] = nil
+		f.slabs = f.slabs[:n]
+		f.idle = min(f.idle, n)
+		p.kept -= int64(size)
 	} else {
+		p.makeRoom()
 		s = &Slab{pool: p, Buf: make([]byte, 0, size)}
 	}
 	s.refs.Store(1)
 	return s, nil
+}
+
+// makeRoom gives free slabs back to the garbage collector until they and what is handed out are within the
+// limit: those of other capacities are of no use now. Needs p.mu.
+func (p *Pool) makeRoom() {
+	for k := classes - 1; k >= 0; k-- {
+		f := &p.free[k]
+		for len(f.slabs) > 0 && p.used+p.kept > p.limit {
+			p.kept -= int64(cap(f.slabs[0].Buf))
+			f.slabs = slices.Delete(f.slabs, 0, 1)
+		}
+		f.idle = min(f.idle, len(f.slabs))
+	}
 }
 
 // Release lets go of the slab; it must not be used afterwards.
@@ -109,9 +151,10 @@ func (s *Slab) Release() {
 	p := s.pool
 	p.mu.Lock()
 	p.used -= int64(cap(s.Buf))
-	if cap(s.Buf) == p.slab && !s.lent.Load() {
+	if size, k := p.class(cap(s.Buf)); k < classes && size == cap(s.Buf) && !s.lent.Load() {
 		s.Buf = s.Buf[:0]
-		p.free = append(p.free, s)
+		p.free[k].slabs = append(p.free[k].slabs, s)
+		p.kept += int64(cap(s.Buf))
 	}
 	p.wake()
 	p.mu.Unlock()
@@ -151,7 +194,13 @@ func (p *Pool) Limit() int64 {
 func (p *Pool) Trim() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := min(p.idle, len(p.free))
-	p.free = slices.Delete(p.free, 0, n) // the longest idle lie at the bottom
-	p.idle = len(p.free)
+	for k := range p.free {
+		f := &p.free[k]
+		n := min(f.idle, len(f.slabs))
+		for _, s := range f.slabs[:n] {
+			p.kept -= int64(cap(s.Buf))
+		}
+		f.slabs = slices.Delete(f.slabs, 0, n) // the longest idle lie at the bottom
+		f.idle = len(f.slabs)
+	}
 }

@@ -121,7 +121,46 @@ func TestTrimGivesIdleSlabsBack(t *testing.T) {
 	p.Trim() // starts to count
 	p.TryGet(1).Release()
 	p.Trim()
-	if len(p.free) != 1 {
-		t.Errorf("%d slabs are kept, want the one that was used", len(p.free))
+	if len(p.free[0].slabs) != 1 {
+		t.Errorf("%d slabs are kept, want the one that was used", len(p.free[0].slabs))
+	}
+}
+
+// Large slabs are used again, too, by what needs about as much; those that nobody uses give way when there is no
+// room, and idle ones go at a trim.
+func TestLargeSlabsAreUsedAgain(t *testing.T) {
+	p := NewPool(8*SlabSize, nil)
+	get := func(size int) *Slab {
+		t.Helper()
+		s := p.TryGet(size)
+		if s == nil || len(s.Buf) != 0 || cap(s.Buf) < size {
+			t.Fatalf("%d bytes: %v", size, s)
+		}
+		return s
+	}
+	a := get(3 * SlabSize)
+	a.Release()
+	if b := get(2*SlabSize + 1); b != a {
+		t.Error("another slab is handed out")
+	} else {
+		b.Release()
+	}
+	if p.kept != 4*SlabSize || p.Used() != 0 {
+		t.Errorf("%d bytes are kept, %d handed out", p.kept, p.Used())
+	}
+	var all []*Slab
+	for range 8 {
+		all = append(all, get(1))
+	}
+	if p.kept != 0 || p.TryGet(1) != nil {
+		t.Errorf("%d bytes are kept beside all that is handed out", p.kept)
+	}
+	for _, s := range all {
+		s.Release()
+	}
+	p.Trim()
+	p.Trim()
+	if p.kept != 0 || len(p.free[0].slabs) != 0 {
+		t.Errorf("%d bytes are kept after two trims", p.kept)
 	}
 }

@@ -47,6 +47,7 @@ func (g *Gateway) newGRPC(cfg *tls.Config) *grpc.Server {
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.ReadBufferSize(256 << 10), // whole frames of many records a system call
 		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(4 << 20),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: connectionAgeGrace, Time: 30 * time.Second, Timeout: 10 * time.Second,
@@ -99,19 +100,20 @@ func later(text string, after time.Duration) error {
 }
 
 func (g *Gateway) export(ctx context.Context, signal otlp.Signal, decode func(any) error) (any, error) {
-	var request mem.Buffer
+	var request mem.BufferSlice
 	if err := decode(&request); err != nil {
 		g.stats.refused(signal, "unreadable")
 		return nil, err // grpc's own: ResourceExhausted without RetryInfo for one that is too large
 	}
-	bytes := request.ReadOnlyData()
-	slab := g.pool.TryGet(len(bytes))
+	slab := g.pool.TryGet(request.Len())
 	if slab == nil {
 		request.Free()
 		g.stats.refused(signal, "no_memory")
 		return nil, later("no memory for this request", busyFor())
 	}
-	slab.Buf = append(slab.Buf, bytes...)
+	for _, b := range request {
+		slab.Buf = append(slab.Buf, b.ReadOnlyData()...)
+	}
 	request.Free()
 	id := ""
 	if md, ok := metadata.FromIncomingContext(ctx); ok {

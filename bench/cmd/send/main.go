@@ -34,8 +34,10 @@ func main() {
 	protocol := flag.String("protocol", "otlp", "otlp or otlphttp")
 	compression := flag.String("compression", "none", "none, gzip or zstd")
 	bytes := flag.Int64("bytes", 2<<30, "bytes of bodies to send")
+	body := flag.Int("body", 250, "bytes of a body")
+	batch := flag.Int("batch", 10_000, "records of a request")
 	flag.Parse()
-	res, err := run(*to, *protocol, *compression, *bytes)
+	res, err := run(*to, *protocol, *compression, *bytes, *body, *batch)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "send:", err)
 		os.Exit(1)
@@ -59,7 +61,7 @@ const (
 	chunkRecords = 400
 )
 
-func run(to, protocol, compression string, bytes int64) (res sent, err error) {
+func run(to, protocol, compression string, bytes int64, body, records int) (res sent, err error) {
 	v, err := export.Exporters{}.NewValue(protocol)
 	if err != nil {
 		return res, err
@@ -75,7 +77,9 @@ func run(to, protocol, compression string, bytes int64) (res sent, err error) {
 	exporters := export.Exporters{"to": v.(export.Exporter)}
 	pipelines := export.DefaultPipelines(exporters, map[string][]string{"logs": {"send"}})
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	e, err := export.New(export.Options{Batch: export.BatchDefaults(), Exporters: exporters, Pipelines: pipelines, Version: "bench", Log: log, Registerer: prometheus.NewRegistry()})
+	batch := export.BatchDefaults()
+	batch.SendBatchSize = records
+	e, err := export.New(export.Options{Batch: batch, Exporters: exporters, Pipelines: pipelines, Version: "bench", Log: log, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		return res, err
 	}
@@ -90,10 +94,10 @@ func run(to, protocol, compression string, bytes int64) (res sent, err error) {
 			otlp.Attr("k8s.namespace.name", "payments"), otlp.Attr("k8s.pod.name", fmt.Sprintf("orders-7d9f8b6c5d-%05x", i)), otlp.Attr("k8s.container.name", "app"),
 		}, otlp.SchemaURL, "stint/bench", "1"))
 	}
-	lines := make([][]byte, 1000) // 250 bytes, as the generator's lines
+	lines := make([][]byte, 1000)
 	for i := range lines {
 		lines[i] = fmt.Appendf(nil, "level=info msg=\"reconciled object\" namespace=payments controller=deployment n=%d trace_id=%032x path=/api/v1/orders/%d duration_ms=%d", i, uint64(i)*0x9E3779B97F4A7C15, i*7919, i%97)
-		for len(lines[i]) < 250 {
+		for len(lines[i]) < body {
 			lines[i] = append(lines[i], " more=words"...)
 		}
 	}
@@ -102,8 +106,8 @@ func run(to, protocol, compression string, bytes int64) (res sent, err error) {
 
 	start, before := time.Now(), cpuTime()
 	chunks := int64(0)
-	for n := 0; int64(n)*250 < bytes; {
-		slab, err := pool.Get(ctx, chunkRecords*320)
+	for n := 0; int64(n)*int64(body) < bytes; {
+		slab, err := pool.Get(ctx, chunkRecords*(body+100))
 		if err != nil {
 			return res, err
 		}
