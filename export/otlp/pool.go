@@ -26,9 +26,9 @@ type Pool struct {
 	freed chan struct{}  // closed when memory comes back or the limit changes; nil while nobody waits
 }
 
-// classes of slabs are used again: ordinary ones, and those of twice, four times, ... their capacity, for
+// classes of slabs are used again: ordinary ones, and larger ones, four to each doubling of the capacity, for
 // large records and for requests that are received.
-const classes = 8
+const classes = 32
 
 // class are the free slabs of one capacity.
 type class struct {
@@ -38,11 +38,10 @@ type class struct {
 
 // class is the capacity for size bytes, and its class; larger ones have none.
 func (p *Pool) class(size int) (capacity, class int) {
-	for capacity = p.slab; class < classes; class++ {
-		if size <= capacity {
+	for ; class < classes; class++ {
+		if capacity = (p.slab << (class / 4)) * (4 + class%4) / 4; size <= capacity {
 			return capacity, class
 		}
-		capacity *= 2
 	}
 	return size, classes
 }

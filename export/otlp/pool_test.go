@@ -138,14 +138,14 @@ func TestLargeSlabsAreUsedAgain(t *testing.T) {
 		}
 		return s
 	}
-	a := get(3 * SlabSize)
+	a := get(7 * SlabSize / 2)
 	a.Release()
-	if b := get(2*SlabSize + 1); b != a {
+	if b := get(3*SlabSize + 1); b != a {
 		t.Error("another slab is handed out")
 	} else {
 		b.Release()
 	}
-	if p.kept != 4*SlabSize || p.Used() != 0 {
+	if p.kept != 7*SlabSize/2 || p.Used() != 0 {
 		t.Errorf("%d bytes are kept, %d handed out", p.kept, p.Used())
 	}
 	var all []*Slab
