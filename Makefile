@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs test-crash test-otelcol test-prometheus test-victorialogs test-peers test-vm test-cluster package image manifests clean
+.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs test-crash test-otelcol test-prometheus test-victorialogs test-chain test-peers test-vm test-cluster package image manifests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -55,6 +55,9 @@ test-prometheus: build peer-prometheus ## metrics in a real Prometheus
 
 test-victorialogs: peer-victorialogs ## logs in a real VictoriaLogs: by the _bulk API of Elasticsearch, the push API of Loki, and OTLP
 	cd bench && go test -count=1 -timeout 10m -run TestVictoriaLogs ./e2e
+
+test-chain: build ## agent, two gateways of which one is killed every 5 s, and a receiver: nothing lost
+	cd bench && go test -count=1 -timeout 10m -run TestChain -v ./e2e
 
 test-peers: build peer-otelcol peer-hostmetrics bin/node_exporter ## every series of node_exporter and of hostmetrics has its pair here, with the same value
 	cd bench && go test -count=1 -timeout 10m -run TestPeers -v ./e2e

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 
 	"stint/export"
@@ -35,6 +36,7 @@ type Gateway struct {
 	log   *slog.Logger
 	token func() (export.Secret, error) // nil: none is asked for
 	ids   repeats
+	quota quota
 	stats metrics
 
 	grpc, http net.Listener // nil: none
@@ -45,6 +47,7 @@ type Gateway struct {
 // New opens the ports.
 func New(o Options) (_ *Gateway, err error) {
 	g := &Gateway{cfg: o.Config, pool: o.Pool, log: o.Log, stats: newMetrics(o.Registerer)}
+	g.quota.most = max(o.Pool.Limit()/4, int64(o.MaxRequestBytes))
 	for s := range otlp.Signals {
 		g.in[s] = o.Input(s)
 	}
@@ -65,18 +68,29 @@ func New(o Options) (_ *Gateway, err error) {
 		}
 	}()
 	if o.GRPC != "" {
-		if g.grpc, err = net.Listen("tcp", o.GRPC); err != nil {
+		if g.grpc, err = listen(o.GRPC); err != nil {
 			return nil, fmt.Errorf("gateway.grpc: %w", err)
 		}
 		g.grpcServer = g.newGRPC(tls)
 	}
 	if o.HTTP != "" {
-		if g.http, err = net.Listen("tcp", o.HTTP); err != nil {
+		if g.http, err = listen(o.HTTP); err != nil {
 			return nil, fmt.Errorf("gateway.http: %w", err)
 		}
 		g.httpServer = g.newHTTP(tls)
 	}
 	return g, nil
+}
+
+// maxConnections is how many clients a server has at a time; more wait until one has gone.
+const maxConnections = 16384
+
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return netutil.LimitListener(l, maxConnections), nil
 }
 
 // Close gives the ports back; what Run has closed may be closed again.

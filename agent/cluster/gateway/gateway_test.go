@@ -629,3 +629,41 @@ func TestOrder(t *testing.T) {
 		}
 	}
 }
+
+// One client can't have all the memory: its requests that wait for a destination leave room for others.
+func TestQuota(t *testing.T) {
+	q := quota{most: 100}
+	if !q.take("a", 60) || q.take("a", 60) || !q.take("b", 60) || !q.take("a", 40) {
+		t.Error("the quota is not each client's own")
+	}
+	q.give("a", 60)
+	q.give("a", 40)
+	q.give("b", 60)
+	if len(q.held) != 0 {
+		t.Errorf("%v are still known", q.held)
+	}
+}
+
+// Clients that open connections and say nothing, or a word at a time, keep nobody else out, and take no memory that
+// counts.
+func TestSilentClients(t *testing.T) {
+	r := newRig(t, nil, nil)
+	grpcAt, httpAt := r.Addresses()
+	for i := range 1000 {
+		c, err := net.Dial("tcp", []string{grpcAt, httpAt}[i%2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if i%4 == 1 {
+			io.WriteString(c, "POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\nContent-Length: 1000000\r\n\r\nx")
+		}
+	}
+	if _, err := collogs.NewLogsServiceClient(r.conn()).Export(t.Context(), logsOf("x")); err != nil {
+		t.Error(err)
+	}
+	wire, _ := proto.Marshal(logsOf("y"))
+	if code, _, _ := r.post("/v1/logs", typeProtobuf, "", wire); code != 200 {
+		t.Errorf("HTTP: %d", code)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -105,7 +106,17 @@ func (g *Gateway) export(ctx context.Context, signal otlp.Signal, decode func(an
 		g.stats.refused(signal, "unreadable")
 		return nil, err // grpc's own: ResourceExhausted without RetryInfo for one that is too large
 	}
-	slab := g.pool.TryGet(request.Len())
+	client, size := "", request.Len()
+	if p, ok := peer.FromContext(ctx); ok {
+		client = hostOf(p.Addr.String())
+	}
+	if !g.quota.take(client, size) {
+		request.Free()
+		g.stats.refused(signal, "quota")
+		return nil, later("this client's requests take a quarter of the memory already", busyFor())
+	}
+	defer g.quota.give(client, size)
+	slab := g.pool.TryGet(size)
 	if slab == nil {
 		request.Free()
 		g.stats.refused(signal, "no_memory")

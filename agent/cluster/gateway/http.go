@@ -77,7 +77,15 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		return
 	}
 	defer body.Close()
-	slab, err := g.read(body)
+	client, size := hostOf(r.RemoteAddr), 0
+	defer func() { g.quota.give(client, size) }()
+	slab, err := g.read(body, func(n int) bool {
+		ok := g.quota.take(client, n)
+		if ok {
+			size += n
+		}
+		return ok
+	})
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large) || errors.Is(err, errLarge):
@@ -85,6 +93,11 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		return
 	case errors.Is(err, errNoMemory):
 		g.later(w, signal, answer, "no memory for this request", busyFor())
+		return
+	case errors.Is(err, errQuota):
+		g.stats.refused(signal, "quota")
+		w.Header().Set("Retry-After", "5")
+		writeStatus(w, answer, http.StatusTooManyRequests, "this client's requests take a quarter of the memory already")
 		return
 	case err != nil:
 		refuse(http.StatusBadRequest, "unreadable", "the body can't be read: "+err.Error())
@@ -134,7 +147,7 @@ func writeStatus(w http.ResponseWriter, kind string, code int, text string) {
 	switch code {
 	case http.StatusServiceUnavailable:
 		c = codes.Unavailable
-	case http.StatusRequestEntityTooLarge:
+	case http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
 		c = codes.ResourceExhausted
 	case http.StatusUnauthorized:
 		c = codes.Unauthenticated
@@ -154,19 +167,40 @@ func writeStatus(w http.ResponseWriter, kind string, code int, text string) {
 var (
 	errLarge    = errors.New("too large")
 	errNoMemory = errors.New("no memory")
+	errQuota    = errors.New("over the client's quota")
 	errEncoding = errors.New("not known")
 )
 
+// firstBytes of a body are read before memory is taken for it: who sends nothing gets none.
+const firstBytes = 4 << 10
+
+var firsts = sync.Pool{New: func() any { return new([firstBytes]byte) }}
+
 // read reads a body into a slab, which grows as the body does: its length is not known before, and
-// what it claims to be is no reason to take memory.
-func (g *Gateway) read(body io.Reader) (*otlp.Slab, error) {
+// what it claims to be is no reason to take memory. may is asked for more.
+func (g *Gateway) read(body io.Reader, may func(n int) bool) (*otlp.Slab, error) {
+	first := firsts.Get().(*[firstBytes]byte)
+	defer firsts.Put(first)
+	n, err := io.ReadFull(body, first[:])
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	if !may(otlp.SlabSize) {
+		return nil, errQuota
+	}
 	slab := g.pool.TryGet(otlp.SlabSize)
 	if slab == nil {
 		return nil, errNoMemory
 	}
+	slab.Buf = append(slab.Buf, first[:n]...)
 	for {
 		if len(slab.Buf) == cap(slab.Buf) {
-			larger := g.pool.TryGet(min(2*cap(slab.Buf), g.cfg.MaxRequestBytes+1))
+			more := min(2*cap(slab.Buf), g.cfg.MaxRequestBytes+1)
+			if !may(more - cap(slab.Buf)) {
+				slab.Release()
+				return nil, errQuota
+			}
+			larger := g.pool.TryGet(more)
 			if larger == nil {
 				slab.Release()
 				return nil, errNoMemory
