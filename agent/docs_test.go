@@ -3,10 +3,8 @@ package agent
 import (
 	"bytes"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -87,41 +85,7 @@ func sampleText(t *testing.T) []byte {
 func configurationDocs(t *testing.T) []byte {
 	var b bytes.Buffer
 	b.WriteString(docsHead)
-
-	const head = "\n| key | type | default | unit | meaning |\n|---|---|---|---|---|\n"
-	cell := strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;", ">", "&gt;")
-	row := func(s config.Setting) {
-		typ, def := s.Type, ""
-		if s.Section {
-			typ = "section"
-		}
-		if s.Default != "" {
-			def = "`" + s.Default + "`"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", s.Path, typ, strings.ReplaceAll(def, "|", `\|`), s.Unit, cell.Replace(s.Doc))
-	}
-	settings := config.Settings(Defaults())
-	b.WriteString("\n### Top level\n" + head)
-	for _, s := range settings {
-		if !s.Section && !strings.Contains(s.Path, ".") && !strings.HasPrefix(s.Type, "map") {
-			row(s)
-		}
-	}
-	for _, s := range settings {
-		switch top := !strings.Contains(s.Path, "."); {
-		case top && (s.Section || strings.HasPrefix(s.Type, "map")):
-			fmt.Fprintf(&b, "\n### `%s`\n\n%s.\n", s.Path, strings.ToUpper(s.Doc[:1])+s.Doc[1:])
-			if s.Path != "exporters" { // a table for each type follows
-				b.WriteString(head)
-			}
-		case top:
-		case s.Section && s.Doc == "":
-			fmt.Fprintf(&b, "\n#### `%s` or `%[1]s/NAME`\n", s.Path)
-			b.WriteString(head)
-		default:
-			row(s)
-		}
-	}
+	b.Write(config.Tables(config.Settings(Defaults())))
 	b.WriteString("\n## A sample with every key\n\nThe defaults, with exporters and pipelines of a cluster.\n\n```yaml\n")
 	b.Write(sampleText(t))
 	b.WriteString("```\n")

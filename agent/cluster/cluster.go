@@ -250,9 +250,13 @@ func (s *singleton) run(ctx context.Context) (err error) {
 	return s.source.Run(ctx)
 }
 
-// stuck says which source does not get on, and why.
+// stuck says which source does not get on, and why. One whose chunks wait for a destination is not
+// stuck: the other replicas have the same one.
 func (c *Cluster) stuck() string {
 	for _, s := range c.singletons {
+		if s.outlet.pending.Load() > 0 {
+			s.progress.Done()
+		}
 		if why := s.progress.Stuck(); why != "" {
 			return s.name + ": " + why
 		}

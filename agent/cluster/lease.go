@@ -18,8 +18,9 @@ import (
 // renew has failed for all of renew_deadline, even after the process was stopped for an hour and
 // another replica leads.
 //
-// A term begins when the lease was acquired and ends for good when it is given up, when anybody else was
-// seen to hold it, or when it was acquired anew without the elector having said that it was lost.
+// A term begins when the lease was acquired and ends when it is given up, when anybody else was seen to
+// hold it, or when it was acquired anew without the elector having said that it was lost. It goes on
+// under its number if the lease could not be renewed for a while and nobody else took it.
 type lease struct {
 	resourcelock.Interface
 	deadline time.Duration // how long after the last renewal something may be sent
