@@ -12,8 +12,9 @@ FUZZTIME ?= 10s
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
-build: ## bin/stint-agent (and bin/stint-cluster once there is one)
+build: ## bin/stint-agent and bin/stint-cluster
 	$(GO_BUILD) -o bin/stint-agent ./cmd/stint-agent
+	$(GO_BUILD) -o bin/stint-cluster ./cmd/stint-cluster
 
 bin/node_exporter: # the peer of the scenario scrape and of test-peers
 	GOBIN=$(CURDIR)/bin go install github.com/prometheus/node_exporter@v1.12.1

@@ -4,7 +4,9 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,13 +23,17 @@ import (
 type candidate struct {
 	*leader
 	began, ended chan struct{}
+	hang         chan struct{} // closed: the work ends when its context does
 	stop         context.CancelFunc
 	wg           sync.WaitGroup
 }
 
-func newCandidate(t *testing.T, name, identity string, cfg Leader) *candidate {
+// free never hangs.
+var free = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func newCandidate(t *testing.T, name, identity string, cfg Leader, hang chan struct{}) *candidate {
 	t.Helper()
-	c := &candidate{began: make(chan struct{}, 10), ended: make(chan struct{}, 10)}
+	c := &candidate{began: make(chan struct{}, 10), ended: make(chan struct{}, 10), hang: hang}
 	l := newLease(&resourcelock.LeaseLock{
 		LeaseMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}, Client: kubetest.Shared().Client().Typed.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
@@ -38,6 +44,7 @@ func newCandidate(t *testing.T, name, identity string, cfg Leader) *candidate {
 		}
 		c.began <- struct{}{}
 		<-ctx.Done()
+		<-c.hang
 		c.ended <- struct{}{}
 		return nil
 	}
@@ -87,16 +94,17 @@ func spec(t *testing.T, name string) coordinationv1.LeaseSpec {
 // TestReleaseSparesAnother: a leader that stops without having seen that another one has the lease does
 // not take it away from that one. Without errTaken client-go does.
 func TestReleaseSparesAnother(t *testing.T) {
+	name := strings.ToLower(rand.Text())
 	cfg := Leader{LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 10 * time.Second}
-	c := newCandidate(t, "spares", "a", cfg)
+	c := newCandidate(t, name, "a", cfg, free)
 	within(t, "leading", 10*time.Second, c.began)
-	usurp(t, "spares")
+	usurp(t, name)
 	if !c.lease.live() {
 		t.Fatal("it has noticed; this test shows nothing")
 	}
 	c.stop()
 	c.wg.Wait()
-	if got := spec(t, "spares"); *got.HolderIdentity != "usurper" {
+	if got := spec(t, name); *got.HolderIdentity != "usurper" {
 		t.Errorf("the lease is held by %q, want the usurper", *got.HolderIdentity)
 	}
 }
@@ -104,11 +112,12 @@ func TestReleaseSparesAnother(t *testing.T) {
 // TestTakenLease: when another one has the lease, the work ends at the next renewal, without waiting for
 // renew_deadline, and begins again when that one's lease has expired.
 func TestTakenLease(t *testing.T) {
+	name := strings.ToLower(rand.Text())
 	cfg := Leader{LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond}
-	c := newCandidate(t, "taken", "a", cfg)
+	c := newCandidate(t, name, "a", cfg, free)
 	within(t, "leading", 10*time.Second, c.began)
 	first := c.lease.currentTerm()
-	usurp(t, "taken")
+	usurp(t, name)
 	at := time.Now()
 	within(t, "the end of the work", time.Second, c.ended)
 	if c.lease.live() {
@@ -126,10 +135,11 @@ func TestTakenLease(t *testing.T) {
 // TestDeletedLease: somebody deletes the Lease. Whoever makes it anew leads; the one who led, if it is the
 // same one, begins anew.
 func TestDeletedLease(t *testing.T) {
+	name := strings.ToLower(rand.Text())
 	cfg := Leader{LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond}
-	c := newCandidate(t, "deleted", "a", cfg)
+	c := newCandidate(t, name, "a", cfg, free)
 	within(t, "leading", 10*time.Second, c.began)
-	if err := kubetest.Shared().Client().Typed.CoordinationV1().Leases("default").Delete(t.Context(), "deleted", metav1.DeleteOptions{}); err != nil {
+	if err := kubetest.Shared().Client().Typed.CoordinationV1().Leases("default").Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	within(t, "the end of the work", 2*time.Second, c.ended)
@@ -139,10 +149,11 @@ func TestDeletedLease(t *testing.T) {
 // TestOneAtATime: three replicas that stop and come again; the work of one never begins before that of the
 // other has ended.
 func TestOneAtATime(t *testing.T) {
+	name := strings.ToLower(rand.Text())
 	cfg := Leader{LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 100 * time.Millisecond}
 	all := map[string]*candidate{}
 	for _, id := range []string{"a", "b", "c"} {
-		all[id] = newCandidate(t, "one", id, cfg)
+		all[id] = newCandidate(t, name, id, cfg, free)
 	}
 	for range 6 {
 		var who string
@@ -166,6 +177,24 @@ func TestOneAtATime(t *testing.T) {
 		c.stop()
 		c.wg.Wait()
 		within(t, "the end of the work", time.Second, c.ended)
-		all[who] = newCandidate(t, "one", who, cfg)
+		all[who] = newCandidate(t, name, who, cfg, free)
 	}
+}
+
+// TestHangingWork: work that does not stop is fenced off, and does not keep the lease from others.
+func TestHangingWork(t *testing.T) {
+	name := strings.ToLower(rand.Text())
+	cfg := Leader{LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 200 * time.Millisecond}
+	hang := make(chan struct{})
+	c := newCandidate(t, name, "a", cfg, hang)
+	within(t, "leading", 10*time.Second, c.began)
+	c.stop()
+	next := newCandidate(t, name, "b", cfg, free)
+	within(t, "another one leads", stopTimeout+handoverTimeout+5*time.Second, next.began)
+	if c.lease.live() || !next.lease.live() {
+		t.Errorf("live: the one that hangs %v, the other %v", c.lease.live(), next.lease.live())
+	}
+	close(hang)
+	within(t, "its end", time.Second, c.ended)
+	c.wg.Wait()
 }
