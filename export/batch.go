@@ -1,6 +1,7 @@
 package export
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,19 @@ func (b *batch) lend() {
 	for _, c := range b.chunks {
 		c.Lend()
 	}
+}
+
+// fence takes out what may not be sent any more.
+func (b *batch) fence() {
+	b.chunks = slices.DeleteFunc(b.chunks, func(c *otlp.Chunk) bool {
+		if c.Fence == nil || c.Fence() {
+			return false
+		}
+		b.records -= c.Records
+		b.bytes -= c.Group.FrameLen(len(c.Data)) + len(c.Data)
+		c.Settle(otlp.Aborted)
+		return true
+	})
 }
 
 // lane gathers chunks into batches and hands these to the same lane of each destination, so
@@ -156,6 +170,9 @@ func (l *lane) seal() {
 	b := l.open
 	l.open, l.starved = nil, false
 	l.timer.Stop()
+	if b.fence(); len(b.chunks) == 0 {
+		return
+	}
 	b.whole = newRequest(b.signal, b.chunks)
 	b.whole.buffers() // here and not in several senders at once
 	b.lane = l

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/quick"
 	"testing/synctest"
@@ -196,5 +197,50 @@ func TestRoutes(t *testing.T) {
 		if n := b.requests(); n != 2 || len(b.got) != 15 {
 			t.Errorf("b got %d requests with %d records, want 2 with 15", n, len(b.got))
 		}
+	})
+}
+
+// A chunk whose fence says no when the batch is closed is aborted, and the others go; a batch of nothing else is
+// none. A fence is asked once.
+func TestFence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []int
+		f := &fake{answer: func(_ int, r incoming) Verdict {
+			got = append(got, len(r.bodies))
+			return Verdict{}
+		}}
+		e := newFakes(t, BatchDefaults(), map[string]*fake{"x": f})
+		s := newSource(t)
+		stop := running(t, e)
+		var open atomic.Bool
+		var asked atomic.Int32
+		open.Store(true)
+		add := func(records int, fenced bool) {
+			c := s.logs("a", records, 10)
+			if fenced {
+				c.Fence = func() bool { asked.Add(1); return open.Load() }
+			}
+			e.Input(otlp.Logs, "test")(c)
+		}
+		add(1, true)
+		add(2, false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s.want(2, 0, 0)
+		add(4, true)
+		add(8, false)
+		add(16, true)
+		open.Store(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s.want(3, 0, 2)
+		add(32, true)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s.want(3, 0, 3)
+		if !slices.Equal(got, []int{3, 8}) || asked.Load() != 4 {
+			t.Errorf("requests of %v records, %d questions; want [3 8] and 4", got, asked.Load())
+		}
+		stop()
 	})
 }

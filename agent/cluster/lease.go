@@ -154,6 +154,16 @@ func (l *lease) live() bool {
 	return l.open && l.renewed != 0 && sinceBoot()-l.renewed < l.deadline
 }
 
+// pass is for one thing that shall be sent in the open term: whether that still goes. Nil: it does not
+// even now.
+func (l *lease) pass() func() bool {
+	if !l.live() {
+		return nil
+	}
+	term := l.currentTerm()
+	return func() bool { return l.live() && l.currentTerm() == term }
+}
+
 // currentTerm is the number of the term that is open, or was last.
 func (l *lease) currentTerm() int64 {
 	l.mu.Lock()

@@ -10,30 +10,38 @@ import (
 	"stint/export/otlp"
 )
 
-// outlet is where a source's chunks leave: only while the lease is held. It knows how many are on
-// their way.
+// outlet is where a source's chunks leave: only while the lease is held, which is asked when they come and
+// again when their batch is closed. It knows how many are on their way.
 type outlet struct {
-	live   func() bool
+	pass   func() func() bool // [lease.pass]
 	next   func(*otlp.Chunk)
-	fenced prometheus.Counter
+	fenced prometheus.Counter // records
 
 	pending atomic.Int64
 	settled chan struct{} // of capacity 1; raised when nothing is on its way any more
 }
 
-func newOutlet(live func() bool, next func(*otlp.Chunk), fenced prometheus.Counter) *outlet {
-	return &outlet{live: live, next: next, fenced: fenced, settled: make(chan struct{}, 1)}
+func newOutlet(pass func() func() bool, next func(*otlp.Chunk), fenced prometheus.Counter) *outlet {
+	return &outlet{pass: pass, next: next, fenced: fenced, settled: make(chan struct{}, 1)}
 }
 
 // take hands a chunk on, or settles it as aborted.
 func (o *outlet) take(c *otlp.Chunk) {
-	if !o.live() {
+	still := o.pass()
+	if still == nil {
 		o.fenced.Add(float64(c.Records))
 		c.Settle(otlp.Aborted)
 		return
 	}
 	o.pending.Add(1)
-	c.Origin = &handed{o, c.Origin}
+	h := &handed{outlet: o, origin: c.Origin}
+	c.Origin, c.Fence = h, func() bool {
+		ok := still()
+		if !ok {
+			h.fenced.Store(true)
+		}
+		return ok
+	}
 	o.next(c)
 }
 
@@ -41,10 +49,14 @@ func (o *outlet) take(c *otlp.Chunk) {
 type handed struct {
 	outlet *outlet
 	origin otlp.Origin
+	fenced atomic.Bool
 }
 
 // Settled implements otlp.Origin.
 func (h *handed) Settled(c *otlp.Chunk, o otlp.Outcome) {
+	if h.fenced.Load() {
+		h.outlet.fenced.Add(float64(c.Records))
+	}
 	if h.origin != nil {
 		h.origin.Settled(c, o)
 	}

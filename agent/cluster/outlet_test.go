@@ -36,7 +36,12 @@ func TestOutlet(t *testing.T) {
 		live := true
 		var under []*otlp.Chunk
 		fenced := prometheus.NewCounter(prometheus.CounterOpts{Name: "x"})
-		o := newOutlet(func() bool { return live }, func(c *otlp.Chunk) { under = append(under, c) }, fenced)
+		o := newOutlet(func() func() bool {
+			if !live {
+				return nil
+			}
+			return func() bool { return live }
+		}, func(c *otlp.Chunk) { under = append(under, c) }, fenced)
 		told := outcomes{}
 		o.take(chunk(t, told))
 		o.take(chunk(t, nil))
@@ -50,6 +55,13 @@ func TestOutlet(t *testing.T) {
 			t.Errorf("%d passed, told %v, %v records fenced", len(under), told, m.GetCounter().GetValue())
 		}
 
+		for i, want := range []bool{true, false} {
+			live = want
+			if got := under[i].Fence(); got != want {
+				t.Errorf("the fence of chunk %d says %v", i, got)
+			}
+		}
+
 		sealed := 0
 		seal := func() { sealed++ }
 		begin := time.Now()
@@ -61,13 +73,16 @@ func TestOutlet(t *testing.T) {
 		go func() {
 			time.Sleep(time.Second)
 			under[0].Settle(otlp.Delivered)
-			under[1].Settle(otlp.Dropped)
+			under[1].Settle(otlp.Aborted) // by its fence
 		}()
 		if left := o.flush(t.Context(), seal); left != 0 {
 			t.Errorf("flush left %d", left)
 		}
-		if told[otlp.Delivered] != 1 {
-			t.Errorf("told %v", told)
+		if err := fenced.Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		if told[otlp.Delivered] != 1 || m.GetCounter().GetValue() != 6 {
+			t.Errorf("told %v, %v records fenced", told, m.GetCounter().GetValue())
 		}
 		sealed = 0
 		if left := o.flush(t.Context(), seal); left != 0 || sealed != 0 {

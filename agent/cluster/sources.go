@@ -49,7 +49,7 @@ type singleton struct {
 func (c *Cluster) newSingletons(all []listed) error {
 	fenced := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "stint_leader_fenced_records_total",
-		Help: "Records that were ready when the lease was not held any more, and were not sent: those of logs the next leader sends.",
+		Help: "Records that were read, and not sent because the lease was not held any more: those of logs the next leader sends.",
 	}, []string{"source"})
 	c.reg.MustRegister(fenced)
 	for _, l := range all {
@@ -57,7 +57,7 @@ func (c *Cluster) newSingletons(all []listed) error {
 			continue
 		}
 		s := &singleton{name: l.name, progress: &kube.Progress{}}
-		s.outlet = newOutlet(c.lease.live, c.export.Input(l.signal, l.name), fenced.WithLabelValues(l.name))
+		s.outlet = newOutlet(c.lease.pass, c.export.Input(l.signal, l.name), fenced.WithLabelValues(l.name))
 		pool := c.memory.Logs
 		if l.signal == otlp.Metrics {
 			pool = c.memory.Metrics

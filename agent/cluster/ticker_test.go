@@ -10,7 +10,6 @@ import (
 	"os"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,15 +37,32 @@ type ticker struct {
 	group *otlp.Group
 	stuck time.Duration // after so long it does nothing any more; 0 = never
 
-	term, seq int64
-	aborted   atomic.Bool
+	term int64
+
+	mu    sync.Mutex // guards below
+	seq   int64
+	again []int64 // numbers of what was not sent
 }
 
 // Settled implements otlp.Origin.
-func (s *ticker) Settled(_ *otlp.Chunk, o otlp.Outcome) {
+func (s *ticker) Settled(c *otlp.Chunk, o otlp.Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if o == otlp.Aborted {
-		s.aborted.Store(true)
+		s.again = append(s.again, int64(c.Mark))
 	}
+}
+
+// number is that of the next record.
+func (s *ticker) number() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.again) > 0 {
+		n, s.again = s.again[0], s.again[1:]
+		return n
+	}
+	s.seq++
+	return s.seq
 }
 
 const tickEvery = 50 * time.Millisecond
@@ -62,7 +78,9 @@ func (s *ticker) Run(ctx context.Context) error {
 	every := time.NewTicker(tickEvery)
 	defer every.Stop()
 	if t := s.d.Term(); t != s.term {
-		s.term, s.seq = t, 0
+		s.mu.Lock()
+		s.term, s.seq, s.again = t, 0, nil
+		s.mu.Unlock()
 	}
 	for began := time.Now(); ; {
 		if s.stuck == 0 || time.Since(began) < s.stuck || ctx.Err() != nil {
@@ -80,8 +98,8 @@ func (s *ticker) Run(ctx context.Context) error {
 }
 
 func (s *ticker) send(ctx context.Context) {
-	s.seq++
-	body, err := json.Marshal(tick{Replica: os.Getenv("POD_NAME"), Term: s.d.Term(), Seq: s.seq, At: sinceBoot(), Last: ctx.Err() != nil})
+	seq := s.number()
+	body, err := json.Marshal(tick{Replica: os.Getenv("POD_NAME"), Term: s.d.Term(), Seq: seq, At: sinceBoot(), Last: ctx.Err() != nil})
 	if err != nil {
 		panic(err)
 	}
@@ -91,12 +109,8 @@ func (s *ticker) send(ctx context.Context) {
 	}
 	defer slab.Release()
 	c := otlp.NewChunk(slab, otlp.AppendLogRecord(slab.Buf, &otlp.LogRecord{Body: body}))
-	c.Group, c.Records, c.Signal, c.Origin = s.group, 1, otlp.Logs, s
-	s.aborted.Store(false)
+	c.Group, c.Records, c.Signal, c.Origin, c.Mark = s.group, 1, otlp.Logs, s, uint64(seq)
 	s.d.Out(c)
-	if s.aborted.Load() {
-		s.seq-- // it was not sent, and comes again
-	}
 }
 
 // replica is main of a test binary that is started as one.

@@ -32,6 +32,10 @@ type Chunk struct {
 	Origin Origin // told when settled; may be nil
 	Mark   uint64 // the origin's own
 
+	// Fence is asked when the chunk's batch is closed, before anything of it is sent: false, and the chunk
+	// is settled as aborted. Nil: it always goes.
+	Fence func() bool
+
 	slab *Slab
 }
 
@@ -68,7 +72,7 @@ func (c *Chunk) Fan(n int) []*Chunk {
 	all := make([]*Chunk, n)
 	for i := range all {
 		d := NewChunk(c.slab, c.Data)
-		d.Group, d.Records, d.Signal, d.Lane, d.Origin = c.Group, c.Records, c.Signal, c.Lane, f
+		d.Group, d.Records, d.Signal, d.Lane, d.Fence, d.Origin = c.Group, c.Records, c.Signal, c.Lane, c.Fence, f
 		all[i] = d
 	}
 	return all
