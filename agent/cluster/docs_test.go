@@ -5,7 +5,9 @@ package cluster
 import (
 	"context"
 	"flag"
+	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,7 +44,10 @@ func TestDocs(t *testing.T) {
 			settings = append(settings, s)
 		}
 	}
-	want := byHand + mark + string(config.Tables(settings))
+	want := byHand + mark + string(config.Tables(settings)) + "\n### Sources of pipelines\n\n| signal | sources |\n|---|---|\n"
+	for _, signal := range slices.Sorted(maps.Keys(Sources())) {
+		want += fmt.Sprintf("| %s | %s |\n", signal, strings.Join(Sources()[signal], ", "))
+	}
 	if *update {
 		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
