@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs test-crash test-otelcol test-prometheus test-victorialogs test-chain test-peers test-vm test-cluster package image manifests clean
+.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs test-crash test-otelcol test-prometheus test-victorialogs test-chain test-peers test-vm apiserver test-cluster package image manifests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -84,7 +84,9 @@ bench/etcd/etcd: bench/etcd/go.mod
 bench/apiserver/kube-apiserver: bench/apiserver/go.mod
 	cd bench/apiserver && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w $(KUBE_LDFLAGS)" -o kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
 
-test-cluster: build $(APISERVER) ## against a real kube-apiserver: that of KUBEBUILDER_ASSETS, else one that is built, the first time in some ten minutes
+apiserver: $(APISERVER)
+
+test-cluster: build apiserver ## against a real kube-apiserver: that of KUBEBUILDER_ASSETS, else one that is built, the first time in some ten minutes
 	go test -count=1 -timeout 20m -tags="grpcnotrace cluster" ./scrape/kube/... ./agent/cluster/...
 
 package image manifests:

@@ -222,7 +222,7 @@ func TestCheckFaults(t *testing.T) {
 			`3:51: pipelines.logs.exporters[0]: "oltp" is not configured; add it under exporters or write one of otlp`,
 			`4:3: pipelines.metrics.exporters: empty; name at least one entry of exporters`,
 			`4:23: pipelines.metrics.sources[0]: "tail" is not a source of metrics; write one of host, cgroup, kubelet, self`,
-			`5:3: pipelines.traces: "traces" is not a signal of this agent; write logs, metrics, logs/NAME or metrics/NAME`,
+			`5:3: pipelines.traces: "traces" is not a signal of this program; write logs, metrics, or one of them with /NAME`,
 			`6:3: pipelines.logs/: no name after the slash; write logs or logs/NAME`,
 			`6:46: pipelines.logs/.exporters[1]: "otlp" is named twice; remove one`}},
 		"an exporter that takes no logs": {text: "exporters: {otlphttp: {metrics_endpoint: 'http://a/'}}\npipelines: {logs: {sources: [tail], exporters: [otlphttp]}}", want: []string{

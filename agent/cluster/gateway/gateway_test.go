@@ -196,10 +196,6 @@ func requests() map[string]proto.Message {
 	return map[string]proto.Message{"logs": logsOf("one", "two"), "metrics": metricsOf(), "traces": tracesOf()}
 }
 
-func empty(signal string) proto.Message {
-	return map[string]proto.Message{"logs": &collogs.ExportLogsServiceRequest{}, "metrics": &colmetrics.ExportMetricsServiceRequest{}, "traces": &coltrace.ExportTraceServiceRequest{}}[signal]
-}
-
 // wantFile fails unless the file holds exactly these messages.
 func (r *rig) wantFile(want ...proto.Message) {
 	r.t.Helper()
