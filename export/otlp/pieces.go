@@ -27,6 +27,7 @@ func Pieces(s Signal, request []byte) (all []Piece, err error) {
 		}
 		for _, scope := range scopes {
 			p := Piece{Group: &Group{resource: resource}}
+			var data, about joined
 			for message := scope.val; len(message) > 0; {
 				f, after, err := nextField(message)
 				if err != nil {
@@ -35,7 +36,7 @@ func Pieces(s Signal, request []byte) (all []Piece, err error) {
 				raw := message[:len(message)-len(after)]
 				message = after
 				if f.number != 2 || f.wire != wireLen {
-					p.Group.scope = join(p.Group.scope, raw)
+					about.add(raw)
 					continue
 				}
 				n := 1
@@ -45,9 +46,9 @@ func Pieces(s Signal, request []byte) (all []Piece, err error) {
 					}
 				}
 				p.Records += n
-				p.Data = join(p.Data, raw)
+				data.add(raw)
 			}
-			if len(p.Data) > 0 {
+			if p.Data, p.Group.scope = data.b, about.b; len(p.Data) > 0 {
 				all = append(all, p)
 			}
 		}
@@ -59,7 +60,8 @@ func Pieces(s Signal, request []byte) (all []Piece, err error) {
 type member struct{ raw, val []byte }
 
 // part gives the members of message with that number, and all else together.
-func part(message []byte, number int) (rest []byte, members []member, err error) {
+func part(message []byte, number int) (_ []byte, members []member, err error) {
+	var rest joined
 	for len(message) > 0 {
 		f, after, err := nextField(message)
 		if err != nil {
@@ -70,19 +72,28 @@ func part(message []byte, number int) (rest []byte, members []member, err error)
 		if f.number == number && f.wire == wireLen {
 			members = append(members, member{raw, f.val})
 		} else {
-			rest = join(rest, raw)
+			rest.add(raw)
 		}
 	}
-	return rest, members, nil
+	return rest.b, members, nil
 }
 
-// join is a and b in one piece: without copying where b follows a in memory.
-func join(a, b []byte) []byte {
-	if len(a) == 0 {
-		return b
+// joined is bytes in one piece: parts of a message, without copying where they follow each other in memory, else
+// a copy that grows.
+type joined struct {
+	b   []byte
+	own bool // b is a copy
+}
+
+func (j *joined) add(b []byte) {
+	switch n := len(j.b) + len(b); {
+	case len(j.b) == 0:
+		j.b = b
+	case j.own:
+		j.b = append(j.b, b...)
+	case len(b) > 0 && cap(j.b) >= n && &j.b[:n][len(j.b)] == &b[0]:
+		j.b = j.b[:n]
+	default:
+		j.b, j.own = append(j.b[:len(j.b):len(j.b)], b...), true
 	}
-	if n := len(a) + len(b); len(b) > 0 && cap(a) >= n && &a[:n][len(a)] == &b[0] {
-		return a[:n]
-	}
-	return append(a[:len(a):len(a)], b...)
 }
