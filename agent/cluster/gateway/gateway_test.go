@@ -663,3 +663,12 @@ func TestSilentClients(t *testing.T) {
 		t.Errorf("HTTP: %d", code)
 	}
 }
+
+// The first request of all may be one whose body can't be read.
+func TestUnreadableFirst(t *testing.T) {
+	r := newRig(t, nil, nil)
+	corrupt := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff}
+	if code, _, body := r.post("/v1/logs", typeProtobuf, "gzip", corrupt); code != 400 {
+		t.Errorf("%d %q", code, body)
+	}
+}

@@ -31,7 +31,9 @@ func (q *quota) take(client string, n int) bool {
 func (q *quota) give(client string, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.held[client] -= int64(n); q.held[client] == 0 {
+	if q.held[client] > int64(n) {
+		q.held[client] -= int64(n)
+	} else {
 		delete(q.held, client)
 	}
 }
