@@ -47,7 +47,7 @@ type Gateway struct {
 // New opens the ports.
 func New(o Options) (_ *Gateway, err error) {
 	g := &Gateway{cfg: o.Config, pool: o.Pool, log: o.Log, stats: newMetrics(o.Registerer)}
-	g.quota.most = max(o.Pool.Limit()/4, int64(o.MaxRequestBytes))
+	g.quota.most = max(o.Pool.Limit()/4, int64(o.MaxRequestBytes)+1, otlp.SlabSize) // as read asks for the largest request
 	for s := range otlp.Signals {
 		g.in[s] = o.Input(s)
 	}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -670,5 +671,24 @@ func TestUnreadableFirst(t *testing.T) {
 	corrupt := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff}
 	if code, _, body := r.post("/v1/logs", typeProtobuf, "gzip", corrupt); code != 400 {
 		t.Errorf("%d %q", code, body)
+	}
+}
+
+// The quota leaves room for any one request of up to max_request_bytes, however little memory there is.
+func TestQuotaOfLargestRequest(t *testing.T) {
+	cfg := Defaults()
+	cfg.GRPC, cfg.HTTP, cfg.MaxRequestBytes = "", "127.0.0.1:0", 500<<10
+	delivered := func(otlp.Signal) func(*otlp.Chunk) { return func(c *otlp.Chunk) { c.Settle(otlp.Delivered) } }
+	g, err := New(Options{Config: cfg, Pool: otlp.NewPool(1<<20, nil), Input: delivered, Log: silent, Registerer: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	wire, _ := proto.Marshal(logsOf(strings.Repeat("x", 499<<10)))
+	r := httptest.NewRequest(http.MethodPost, "/v1/logs", bytes.NewReader(wire))
+	r.Header.Set("Content-Type", typeProtobuf)
+	w := httptest.NewRecorder()
+	if g.post(w, r, otlp.Logs); w.Code != 200 {
+		t.Errorf("%d %q", w.Code, w.Body)
 	}
 }
