@@ -230,7 +230,7 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 	case otlp.Dropped:
 		return answer{warning: "a destination refused some of these records for good; they are counted at the gateway"}
 	}
-	g.ids.forget(id) // it is to be sent again, to another replica or later
+	g.ids.forget(id, c) // it is to be sent again, to another replica or later
 	return answer{refusal: busy, text: "it could not be kept: the gateway stops, or has no room", after: busyFor()}
 }
 

@@ -692,3 +692,15 @@ func TestQuotaOfLargestRequest(t *testing.T) {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}
 }
+
+// Two requests that waited for a call that was aborted both forget it; what was taken anew between them stays known.
+func TestForgottenTwice(t *testing.T) {
+	var ids repeats
+	first, _ := ids.begin("a")
+	ids.forget("a", first)
+	second, _ := ids.begin("a")
+	ids.forget("a", first)
+	if c, again := ids.begin("a"); !again || c != second {
+		t.Error("the second call is not known any more: the same request would be delivered twice")
+	}
+}

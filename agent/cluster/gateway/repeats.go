@@ -39,9 +39,11 @@ func (r *repeats) begin(id string) (c *call, again bool) {
 	return c, false
 }
 
-// forget lets a request with that id be taken anew.
-func (r *repeats) forget(id string) {
+// forget lets a request with that id be taken anew, unless it was already: several may have waited for c.
+func (r *repeats) forget(id string, c *call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.calls, id)
+	if r.calls[id] == c {
+		delete(r.calls, id)
+	}
 }
