@@ -193,8 +193,8 @@ func (a answer) response() []byte {
 // busyFor spreads the return of clients that were all refused at the same time.
 func busyFor() time.Duration { return time.Second + rand.N(4*time.Second) }
 
-// take hands on a request, whose bytes are slab's, and waits for its end. The slab is released.
-func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab, id string) (a answer) {
+// take hands on a client's request, whose bytes are slab's, and waits for its end. The slab is released.
+func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab, client, id string) (a answer) {
 	defer slab.Release()
 	records, err := otlp.Count(signal, slab.Buf)
 	var pieces []otlp.Piece
@@ -209,10 +209,33 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 		g.stats.refused(signal, "no_pipeline")
 		return answer{refusal: unwanted, text: "no pipeline of this gateway takes " + signal.String()}
 	}
+	more := 0 // than the slab has
+	for _, p := range pieces {
+		more += p.Group.FrameLen(len(p.Data)) + len(p.Data)
+	}
+	var hold *otlp.Slab
+	if more -= cap(slab.Buf); more > g.cfg.MaxRequestBytes {
+		g.stats.refused(signal, "too_large")
+		return answer{refusal: tooLarge, text: fmt.Sprintf("a request of %d scopes, each of which counts with its resource, has %d bytes too many; send it in parts", len(pieces), more-g.cfg.MaxRequestBytes)}
+	} else if more > 0 {
+		if !g.quota.take(client, more) {
+			g.stats.refused(signal, "quota")
+			return answer{refusal: busy, text: "this client's requests take a quarter of the memory already", after: busyFor()}
+		}
+		defer g.quota.give(client, more)
+		if hold = g.pool.TryGet(more); hold == nil {
+			g.stats.refused(signal, "no_memory")
+			return answer{refusal: busy, text: "no memory for this request", after: busyFor()}
+		}
+	}
 	c, again := g.ids.begin(id)
 	if again {
 		g.stats.repeated(signal, records)
+		if hold != nil {
+			hold.Release()
+		}
 	} else {
+		c.hold = hold
 		c.hand(g.in[signal], signal, slab, pieces)
 		g.stats.received(signal, records, len(slab.Buf))
 	}
@@ -238,6 +261,7 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 type call struct {
 	done    chan struct{} // closed at the end
 	outcome otlp.Outcome  // valid when done is closed
+	hold    *otlp.Slab    // accounts for what the scopes take on top of the request; nil: nothing
 
 	mu    sync.Mutex // guards everything below
 	left  int
@@ -266,6 +290,9 @@ func (c *call) Settled(_ *otlp.Chunk, o otlp.Outcome) {
 	c.worst = max(c.worst, o)
 	if c.left--; c.left == 0 {
 		c.outcome = c.worst
+		if c.hold != nil {
+			c.hold.Release()
+		}
 		close(c.done)
 	}
 }

@@ -704,3 +704,36 @@ func TestForgottenTwice(t *testing.T) {
 		t.Error("the second call is not known any more: the same request would be delivered twice")
 	}
 }
+
+// manyScopes is a request with a resource of that many bytes and that many scopes under it, each with a record.
+func manyScopes(resource, scopes int) *collogs.ExportLogsServiceRequest {
+	all := logsOf("x")
+	l := all.ResourceLogs[0]
+	l.Resource.Attributes = attr("k", strings.Repeat("x", resource))
+	l.ScopeLogs = slices.Repeat(l.ScopeLogs, scopes)
+	return all
+}
+
+// Each scope goes on with its resource, so that a small request can become a large one. What it takes is accounted
+// for, and a request that becomes too large is refused as such.
+func TestManyScopes(t *testing.T) {
+	r := newRig(t, nil, nil)
+	logs := collogs.NewLogsServiceClient(r.conn())
+	large := manyScopes(1<<20, 2000) // 2 GB
+	if _, err := logs.Export(t.Context(), large); status.Code(err) != codes.ResourceExhausted || len(status.Convert(err).Details()) != 0 {
+		t.Errorf("gRPC: %v", err)
+	}
+	wire, _ := proto.Marshal(large)
+	if code, _, _ := r.post("/v1/logs", typeProtobuf, "", wire); code != 413 {
+		t.Errorf("HTTP: %d", code)
+	}
+	var used int64
+	in := r.in[otlp.Logs]
+	r.in[otlp.Logs] = func(c *otlp.Chunk) { used = r.pool.Used(); in(c) }
+	if _, err := logs.Export(t.Context(), manyScopes(1<<20, 8)); err != nil {
+		t.Error(err)
+	}
+	if used < 8<<20 {
+		t.Errorf("a request that takes 8 MiB is accounted for with %d bytes", used)
+	}
+}

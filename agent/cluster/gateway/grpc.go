@@ -132,7 +132,7 @@ func (g *Gateway) export(ctx context.Context, signal otlp.Signal, decode func(an
 			id = v[0]
 		}
 	}
-	switch a := g.take(ctx, signal, slab, id); a.refusal {
+	switch a := g.take(ctx, signal, slab, client, id); a.refusal {
 	case accepted:
 		return a.response(), nil
 	case malformed:
@@ -141,6 +141,8 @@ func (g *Gateway) export(ctx context.Context, signal otlp.Signal, decode func(an
 			return nil, status.Error(codes.InvalidArgument, a.text)
 		}
 		return nil, st.Err()
+	case tooLarge:
+		return nil, status.Error(codes.ResourceExhausted, a.text)
 	case unwanted:
 		return nil, status.Error(codes.Unimplemented, a.text)
 	default:

@@ -113,7 +113,7 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 			return
 		}
 	}
-	switch a := g.take(r.Context(), signal, slab, r.Header.Get(export.BatchID)); a.refusal {
+	switch a := g.take(r.Context(), signal, slab, client, r.Header.Get(export.BatchID)); a.refusal {
 	case accepted:
 		w.Header().Set("Content-Type", answer)
 		if answer == typeJSON {
@@ -127,6 +127,8 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		w.Write(a.response())
 	case malformed:
 		writeStatus(w, answer, http.StatusBadRequest, a.text)
+	case tooLarge:
+		writeStatus(w, answer, http.StatusRequestEntityTooLarge, a.text)
 	case unwanted:
 		writeStatus(w, answer, http.StatusNotFound, a.text)
 	default:
