@@ -7,8 +7,12 @@ import (
 	"stint/export/otlp"
 )
 
-// maxGroups is how many changed groups a change keeps: about as many as a node has containers.
-const maxGroups = 4096
+// maxGroups is how many changed groups a change keeps: about as many as a node has containers. maxGroupsBytes
+// bounds what they take where clients make them.
+const (
+	maxGroups      = 4096
+	maxGroupsBytes = 4 << 20
+)
 
 // change is what a pipeline does to attributes. It is applied just before sending, so that what
 // waits, in memory or on disk, is as it came, and shared. One goroutine uses it; a nil change
@@ -17,6 +21,7 @@ type change struct {
 	resource, record *otlp.Editor // nil: nothing to do
 
 	groups map[*otlp.Group]*otlp.Group
+	bytes  int     // of groups
 	buf    *[]byte // records of the request at hand
 }
 
@@ -86,8 +91,9 @@ func (c *change) group(g *otlp.Group) (*otlp.Group, error) {
 		if changed, err = c.resource.Group(g); err != nil {
 			return nil, err
 		}
-		if len(c.groups) >= maxGroups {
+		if c.bytes += g.FrameLen(0) + changed.FrameLen(0); len(c.groups) >= maxGroups || c.bytes > maxGroupsBytes {
 			clear(c.groups) // those of containers that are gone among them
+			c.bytes = g.FrameLen(0) + changed.FrameLen(0)
 		}
 		c.groups[g] = changed
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,9 @@ import (
 	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
 	"google.golang.org/protobuf/proto"
+
+	"stint/export/otlp"
+	"stint/export/spool"
 )
 
 // attributes is an OTLP/HTTP server that keeps the attributes of what it is sent: a text of the
@@ -137,5 +141,36 @@ pipelines.logs.attributes[1].value: set, but action is delete; remove one of the
 pipelines.logs.attributes[2].value: "x" is no int; give one, or another type`
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+// What a change keeps of groups is a few megabytes, however many come by and whatever they lie in: from the disk and
+// from clients each request brings its own.
+func TestChangeKeepsLittle(t *testing.T) {
+	p := Pipeline{Attributes: []AttributeAction{{Key: "env", Value: "test", Type: "string", Action: "insert", Context: "resource"}}}
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for name, x := range map[string]struct{ resource, record int }{"large requests": {100, 1 << 20}, "large resources": {256 << 10, 100}} {
+		t.Run(name, func(t *testing.T) {
+			q := &queue{out: &out{log: silent}, lane: &lane{}, change: newChange(p)}
+			group := otlp.NewGroup([]otlp.KeyValue{otlp.Attr("k", strings.Repeat("x", x.resource))}, "", "", "")
+			r := &request{signal: otlp.Logs, pieces: []piece{{group, otlp.AppendLogRecord(nil, &otlp.LogRecord{Time: 1, Body: make([]byte, x.record)}), 1}}, records: 1}
+			before := heap()
+			for range 200 {
+				b := q.replay(&spool.Entry{Signal: uint32(otlp.Logs), Records: 1, Request: [][]byte{r.bytes()}})
+				if _, err := q.change.apply(b.whole); err != nil {
+					t.Fatal(err)
+				}
+				q.change.release()
+			}
+			if kept := heap() - before; kept > 24<<20 {
+				t.Errorf("%d MiB are kept", kept>>20)
+			}
+			runtime.KeepAlive(q)
+		})
 	}
 }

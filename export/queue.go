@@ -188,7 +188,7 @@ func (q *queue) replay(e *spool.Entry) *batch {
 		q.out.log.Warn("a request in the spool can't be taken apart; it is sent in one piece", "exporter", q.out.name, "err", err)
 	}
 	for _, p := range pieces {
-		r.pieces = append(r.pieces, piece{p.Group, p.Data, p.Records})
+		r.pieces = append(r.pieces, piece{p.Group.Clone(), p.Data, p.Records}) // a change may keep the group, and with it all of e
 	}
 	r = r.behind(e.Done)
 	b := &batch{signal: signal, records: r.records, bytes: len(whole), whole: r, lane: q.lane}
