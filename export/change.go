@@ -36,37 +36,58 @@ func newChange(p Pipeline) *change {
 	return c
 }
 
-// apply gives the changed request. Its records are the change's memory until release.
-func (c *change) apply(r *request) (*request, error) {
+// apply gives the changed request, without the records that can't be changed, because their framing is broken:
+// lost of them, for which err says why; nil: it can't be taken apart at all. The records are the change's memory
+// until release.
+func (c *change) apply(r *request) (_ *request, lost int, err error) {
 	if c == nil {
-		return r, nil
+		return r, 0, nil
 	}
 	if len(r.pieces) == 0 {
-		return nil, errors.New("a request can't be taken apart, so that its attributes can't be changed")
+		return nil, 0, errors.New("a request can't be taken apart, so that its attributes can't be changed")
 	}
-	changed := &request{signal: r.signal, records: r.records, pieces: make([]piece, len(r.pieces))}
+	changed := &request{signal: r.signal, pieces: make([]piece, 0, len(r.pieces))}
 	c.buf = changedRecords.Get().(*[]byte)
 	buf := (*c.buf)[:0]
 	defer func() { *c.buf = buf }()
-	for i, p := range r.pieces {
+	for _, p := range r.pieces {
 		if c.resource != nil {
-			g, err := c.group(p.group)
-			if err != nil {
-				return nil, err
+			g, bad := c.group(p.group)
+			if bad != nil {
+				lost, err = lost+p.records, bad
+				continue
 			}
 			p.group = g
 		}
 		if c.record != nil {
 			start := len(buf)
-			var err error
-			if buf, err = c.record.Records(buf, r.signal, p.data); err != nil {
-				return nil, err
+			whole, bad := c.record.Records(buf, r.signal, p.data)
+			if bad == nil {
+				buf = whole
+			} else {
+				var n int
+				buf, n = c.sound(buf, r.signal, p.data)
+				lost, err, p.records = lost+p.records-n, bad, n
 			}
-			p.data = buf[start:len(buf):len(buf)] // stays right when buf moves
+			if p.data = buf[start:len(buf):len(buf)]; len(p.data) == 0 { // stays right when buf moves
+				continue
+			}
 		}
-		changed.pieces[i] = p
+		changed.add(p)
 	}
-	return changed, nil
+	return changed, lost, err
+}
+
+// sound appends the records that can be changed, n of them.
+func (c *change) sound(dst []byte, s otlp.Signal, data []byte) (_ []byte, n int) {
+	for len(data) > 0 {
+		off, records := cutPiece(s, data, 1)
+		if more, err := c.record.Records(dst, s, data[:off]); err == nil {
+			dst, n = more, n+records
+		}
+		data = data[off:]
+	}
+	return dst, n
 }
 
 // lend leaves the memory of the request at hand to a transport that may still read it.

@@ -162,7 +162,7 @@ func TestChangeKeepsLittle(t *testing.T) {
 			before := heap()
 			for range 200 {
 				b := q.replay(&spool.Entry{Signal: uint32(otlp.Logs), Records: 1, Request: [][]byte{r.bytes()}})
-				if _, err := q.change.apply(b.whole); err != nil {
+				if _, _, err := q.change.apply(b.whole); err != nil {
 					t.Fatal(err)
 				}
 				q.change.release()
@@ -171,6 +171,43 @@ func TestChangeKeepsLittle(t *testing.T) {
 				t.Errorf("%d MiB are kept", kept>>20)
 			}
 			runtime.KeepAlive(q)
+		})
+	}
+}
+
+// A record that can't be changed, because a client's framing of it is broken, costs itself and not those of others
+// in its batch.
+func TestChangeOfBrokenRecords(t *testing.T) {
+	for _, signal := range []otlp.Signal{otlp.Logs, otlp.Metrics} {
+		t.Run(signal.String(), func(t *testing.T) {
+			a := &attributes{t: t}
+			server := httptest.NewServer(a)
+			t.Cleanup(server.Close)
+			x := Exporters{"otlphttp": &OTLPHTTP{Endpoint: server.URL, Compression: "none", Timeout: 10 * time.Second, RetryOnFailure: fast}}
+			p := Pipelines{signal.String(): {Sources: []string{"test"}, Exporters: []string{"otlphttp"}, Attributes: []AttributeAction{
+				{Key: "n", Value: "7", Type: "int", Action: "upsert", Context: "record"},
+			}}}
+			e, err := New(Options{Batch: BatchDefaults(), Exporters: x, Pipelines: p, Version: "1", Log: silent, Registerer: newRegistry()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newSource(t)
+			others, broken := s.make(signal, "a", 50, 100), s.make(signal, "a", 2, 100)
+			record := []byte{2<<3 | 2, 2, 0xff, 0xff}
+			if signal == otlp.Metrics {
+				record = []byte{2<<3 | 2, 6, 5<<3 | 2, 4, 1<<3 | 2, 2, 0xff, 0xff} // metric, gauge, point
+			}
+			broken.Data = append(broken.Data[:len(broken.Data):len(broken.Data)], record...)
+			broken.Records++
+			if n, err := otlp.Count(signal, append(broken.Group.AppendFrame(nil, len(broken.Data)), broken.Data...)); n != 3 || err != nil {
+				t.Fatalf("the gateway would not take it: %d, %v", n, err)
+			}
+			deliver(t, e, others, broken)
+			s.want(0, 2, 0) // they are of one batch
+			a.want("others", 52, "container=a|n=7")
+			if n := drops(t, e, "otlphttp", signal, invalid); n != 1 {
+				t.Errorf("%d records are counted as dropped, want 1", n)
+			}
 		})
 	}
 }

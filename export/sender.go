@@ -119,17 +119,23 @@ type part struct {
 // deliver sends a batch, in parts if it must be, until every record of it is accepted or
 // refused for good.
 func (o *out) deliver(ctx context.Context, q *queue, b *batch) otlp.Outcome {
-	whole, err := q.change.apply(b.whole)
+	whole, lost, err := q.change.apply(b.whole)
 	defer q.change.release()
+	if whole == nil {
+		lost = b.records
+	}
 	if err != nil {
-		o.drop(b.signal, invalid, b.records, err)
+		o.drop(b.signal, invalid, lost, err)
+	}
+	if whole == nil || err != nil && len(whole.pieces) == 0 {
 		return otlp.Dropped
 	}
 	d := delivery{
 		out: o, q: q, of: b, signal: b.signal, stats: &o.stats[b.signal], gate: &o.gates[b.signal],
-		work:  []part{{request: whole, span: whole.records}},
-		wait:  backoff{first: o.retry.InitialInterval, max: o.retry.MaxInterval},
-		limit: min(max(time.Duration(o.slow.Load()), o.timeout), max(o.timeout, maxTimeout)),
+		work:    []part{{request: whole, span: b.whole.records}},
+		wait:    backoff{first: o.retry.InitialInterval, max: o.retry.MaxInterval},
+		limit:   min(max(time.Duration(o.slow.Load()), o.timeout), max(o.timeout, maxTimeout)),
+		dropped: lost > 0,
 	}
 	defer d.pass()
 	for len(d.work) > 0 {
@@ -227,7 +233,7 @@ func (d *delivery) takeUp() bool {
 	if d.of = d.q.takeUp(); d.of == nil {
 		return false
 	}
-	whole, err := d.q.change.apply(d.of.whole)
+	whole, _, err := d.q.change.apply(d.of.whole)
 	if err != nil {
 		return false // when it is taken anew it is dropped
 	}
