@@ -48,7 +48,7 @@ func (h *otlpHTTP) send(ctx context.Context, r *request) Verdict {
 		defer promoters.Put(p)
 		b, err := p.promote(r)
 		if err != nil {
-			return Verdict{Kind: Drop, Reason: invalid, Err: err}
+			return Verdict{Kind: Split, Reason: invalid, Err: err}
 		}
 		bufs, size = [][]byte{b}, len(b)
 	}

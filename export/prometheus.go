@@ -51,7 +51,7 @@ func (p *promoter) promote(r *request) ([]byte, error) {
 	p.whole = r.appendTo(p.whole[:0])
 	var err error
 	if p.out, err = p.Append(p.out[:0], p.whole); err != nil {
-		return nil, fmt.Errorf("bug: a request is not valid OTLP: %w", err)
+		return nil, fmt.Errorf("the identity of resources can't be put on points: %w", err)
 	}
 	return p.out, nil
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	colmetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
@@ -145,5 +146,26 @@ func TestTooOldForPrometheus(t *testing.T) {
 				t.Errorf("%d requests", requests)
 			}
 		})
+	}
+}
+
+// A point that can't get the identity of its resource, because a client's framing of it is broken, costs itself and
+// not those of others in its batch.
+func TestPromoteBrokenPoint(t *testing.T) {
+	a := &attributes{t: t}
+	server := httptest.NewServer(a)
+	t.Cleanup(server.Close)
+	e, _ := newExporting(t, BatchDefaults(), Exporters{"otlphttp": &OTLPHTTP{Endpoint: server.URL, Compression: "none", PromoteResource: "on", Timeout: 10 * time.Second, RetryOnFailure: fast}}, silent)
+	s := newSource(t)
+	others, broken := s.metrics("a", 50, 100), s.metrics("a", 2, 100)
+	broken.Data = append(broken.Data[:len(broken.Data):len(broken.Data)], 2<<3|2, 6, 5<<3|2, 4, 1<<3|2, 2, 0xff, 0xff) // metric, gauge, point
+	broken.Records++
+	deliver(t, e, others, broken)
+	s.want(0, 2, 0) // they are of one batch
+	if len(a.got) != 52 {
+		t.Errorf("%d points of others arrived, want 52", len(a.got))
+	}
+	if n := drops(t, e, "otlphttp", otlp.Metrics, invalid); n != 1 {
+		t.Errorf("%d points are counted as dropped, want 1", n)
 	}
 }
