@@ -245,6 +245,7 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 	select {
 	case <-c.done:
 	case <-ctx.Done(): // the client has gone, or its time is up; it will ask again
+		g.stats.refused(signal, "busy")
 		return answer{refusal: busy, text: "the destinations have not taken it yet", after: busyFor()}
 	}
 	switch c.outcome {
@@ -254,6 +255,7 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 		return answer{warning: "a destination refused some of these records for good; they are counted at the gateway"}
 	}
 	g.ids.forget(id, c) // it is to be sent again, to another replica or later
+	g.stats.refused(signal, "busy")
 	return answer{refusal: busy, text: "it could not be kept: the gateway stops, or has no room", after: busyFor()}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	collogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	colmetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -147,6 +148,15 @@ func (r *rig) post(path, kind, encoding string, body []byte, headers ...string) 
 		r.t.Fatal(err)
 	}
 	return resp.StatusCode, resp.Header, b
+}
+
+// refusals is how many requests with logs were refused for that reason.
+func (r *rig) refusals(reason string) float64 {
+	var m dto.Metric
+	if err := r.stats.no.WithLabelValues("logs", reason).Write(&m); err != nil {
+		r.t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
 }
 
 // lines are what is in the file, a message each.
@@ -429,6 +439,9 @@ func TestBusy(t *testing.T) {
 	if code, h, _ := r.post("/v1/logs", typeProtobuf, "", wire); code != 503 || h.Get("Retry-After") == "" {
 		t.Errorf("HTTP: %d, Retry-After %q", code, h.Get("Retry-After"))
 	}
+	if n := r.refusals("no_memory"); n != 2 {
+		t.Errorf("%v refusals are counted, want 2", n)
+	}
 	r.pool.SetLimit(64 << 20)
 	if _, err := logs.Export(t.Context(), logsOf("x")); err != nil {
 		t.Error(err)
@@ -531,6 +544,9 @@ func TestToken(t *testing.T) {
 	}
 	if code, _, _ := r.post("/v1/logs", typeProtobuf, "", wire, "Authorization", "Bearer first-token"); code != 200 {
 		t.Errorf("HTTP with it: %d", code)
+	}
+	if n := r.refusals("unauthorized"); n != 4 {
+		t.Errorf("%v refusals are counted, want 4", n)
 	}
 }
 

@@ -76,14 +76,23 @@ func (g *Gateway) newGRPC(cfg *tls.Config) *grpc.Server {
 
 // tap refuses requests before their bodies are read: those without the token, and all while there is no
 // memory for them.
-func (g *Gateway) tap(ctx context.Context, _ *tap.Info) (context.Context, error) {
+func (g *Gateway) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	refused := func(reason string) {
+		for s, name := range services {
+			if info.FullMethodName == "/"+name+"/Export" {
+				g.stats.refused(otlp.Signal(s), reason)
+			}
+		}
+	}
 	if g.token != nil {
 		md, _ := metadata.FromIncomingContext(ctx)
 		if v := md.Get("authorization"); len(v) != 1 || !g.allowed(v[0]) {
+			refused("unauthorized")
 			return ctx, status.Error(codes.Unauthenticated, "the token in authorization is missing or wrong")
 		}
 	}
 	if g.full() {
+		refused("no_memory")
 		return ctx, later("no memory for more requests", busyFor())
 	}
 	return ctx, nil

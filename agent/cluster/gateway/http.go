@@ -64,7 +64,8 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		refuse(http.StatusUnauthorized, "unauthorized", "the token in Authorization is missing or wrong")
 		return
 	case g.full():
-		g.later(w, signal, answer, "no memory for more requests", busyFor())
+		g.stats.refused(signal, "no_memory")
+		writeLater(w, answer, "no memory for more requests", busyFor())
 		return
 	}
 	body, err := decompressor(http.MaxBytesReader(w, r.Body, int64(g.cfg.MaxRequestBytes)), r.Header.Get("Content-Encoding"), g.cfg.MaxRequestBytes)
@@ -92,7 +93,8 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("a request of over %d bytes is not taken; send it in parts", g.cfg.MaxRequestBytes))
 		return
 	case errors.Is(err, errNoMemory):
-		g.later(w, signal, answer, "no memory for this request", busyFor())
+		g.stats.refused(signal, "no_memory")
+		writeLater(w, answer, "no memory for this request", busyFor())
 		return
 	case errors.Is(err, errQuota):
 		g.stats.refused(signal, "quota")
@@ -106,7 +108,8 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 	if kind == typeJSON {
 		if slab, err = g.fromJSON(signal, slab); err != nil {
 			if errors.Is(err, errNoMemory) {
-				g.later(w, signal, answer, "no memory for this request", busyFor())
+				g.stats.refused(signal, "no_memory")
+				writeLater(w, answer, "no memory for this request", busyFor())
 			} else {
 				refuse(http.StatusBadRequest, "malformed", err.Error())
 			}
@@ -132,13 +135,12 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 	case unwanted:
 		writeStatus(w, answer, http.StatusNotFound, a.text)
 	default:
-		g.later(w, signal, answer, a.text, a.after)
+		writeLater(w, answer, a.text, a.after)
 	}
 }
 
-// later answers that the request is to come again.
-func (g *Gateway) later(w http.ResponseWriter, signal otlp.Signal, kind, text string, after time.Duration) {
-	g.stats.refused(signal, "busy")
+// writeLater answers that the request is to come again.
+func writeLater(w http.ResponseWriter, kind, text string, after time.Duration) {
 	w.Header().Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))
 	writeStatus(w, kind, http.StatusServiceUnavailable, text)
 }
