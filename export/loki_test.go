@@ -1,6 +1,7 @@
 package export
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -256,4 +258,38 @@ func BenchmarkLokiPush(b *testing.B) {
 		}
 	}
 	c.Settle(otlp.Delivered)
+}
+
+// The memory of an encoder is about that of a request, whichever stream had the most in earlier ones.
+func TestLokiPushKeepsLittle(t *testing.T) {
+	const streams = 64
+	var groups [streams]*otlp.Group
+	for i := range groups {
+		groups[i] = otlp.NewGroup([]otlp.KeyValue{otlp.Attr("service.name", strconv.Itoa(i))}, "", "", "")
+	}
+	record := func(size int) []byte {
+		return otlp.AppendLogRecord(nil, &otlp.LogRecord{Time: 1, Body: bytes.Repeat([]byte("x"), size)})
+	}
+	small, large := record(10), record(maxLokiBytes-64<<10)
+	p := &lokiPush{}
+	for round := range streams {
+		r := &request{signal: otlp.Logs}
+		for i, g := range groups {
+			data := small
+			if i == round {
+				data = large
+			}
+			r.add(piece{g, data, 1})
+		}
+		if _, err := p.encode(r, []string{"service.name"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := cap(p.out) + cap(p.packed)
+	for _, s := range p.streams {
+		kept += cap(s.entries)
+	}
+	if kept > 8*maxLokiBytes {
+		t.Errorf("%d MiB are kept after requests of 2 MiB", kept>>20)
+	}
 }

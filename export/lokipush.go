@@ -80,6 +80,13 @@ func (p *lokiPush) encode(r *request, labels []string) ([]byte, error) {
 		p.out = protowire.AppendBytes(p.out, s.labels)
 		p.out = append(p.out, s.entries...)
 	}
+	kept := 0
+	for i := range p.streams {
+		kept += cap(p.streams[i].entries)
+	}
+	if kept > 4*max(len(p.out), maxLokiBytes) { // another one had the most each time
+		p.streams = nil
+	}
 	p.packed = snappy.Encode(p.packed[:cap(p.packed)], p.out)
 	return p.packed, nil
 }
