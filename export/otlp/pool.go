@@ -167,10 +167,11 @@ func (p *Pool) wake() {
 	}
 }
 
-// SetLimit changes the limit; 0 hands out nothing more until it is raised again.
+// SetLimit changes the limit, also for what lies idle; 0 hands out nothing more until it is raised again.
 func (p *Pool) SetLimit(limit int64) {
 	p.mu.Lock()
 	p.limit = limit
+	p.makeRoom()
 	p.wake()
 	p.mu.Unlock()
 }

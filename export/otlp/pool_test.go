@@ -164,3 +164,23 @@ func TestLargeSlabsAreUsedAgain(t *testing.T) {
 		t.Errorf("%d bytes are kept after two trims", p.kept)
 	}
 }
+
+// A lower limit counts at once for the slabs that lie idle, too: it is lowered because memory is short.
+func TestLowerLimitFreesIdleSlabs(t *testing.T) {
+	p := NewPool(8<<20, nil)
+	var slabs []*Slab
+	for range 20 {
+		slabs = append(slabs, p.TryGet(SlabSize))
+	}
+	for _, s := range slabs {
+		s.Release()
+	}
+	p.SetLimit(2 * SlabSize)
+	if p.kept > 2*SlabSize {
+		t.Errorf("%d bytes lie idle over a limit of %d", p.kept, 2*SlabSize)
+	}
+	p.SetLimit(0)
+	if p.kept != 0 {
+		t.Errorf("%d bytes lie idle over a limit of 0", p.kept)
+	}
+}
