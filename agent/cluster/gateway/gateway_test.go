@@ -753,3 +753,12 @@ func TestManyScopes(t *testing.T) {
 		t.Errorf("a request that takes 8 MiB is accounted for with %d bytes", used)
 	}
 }
+
+// Numbers take more bytes in protobuf than in JSON; the limit counts for both.
+func TestLargeFromJSON(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxRequestBytes = 1 << 20 }, nil)
+	text := `{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","histogram":{"dataPoints":[{"bucketCounts":[0` + strings.Repeat(",0", 400<<10) + `]}]}}]}]}]}`
+	if code, _, body := r.post("/v1/metrics", typeJSON, "", []byte(text)); code != 413 {
+		t.Errorf("%d %s: %d bytes of JSON are some 3.6 MiB", code, body, len(text))
+	}
+}

@@ -106,13 +106,16 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		return
 	}
 	if kind == typeJSON {
-		if slab, err = g.fromJSON(signal, slab); err != nil {
-			if errors.Is(err, errNoMemory) {
-				g.stats.refused(signal, "no_memory")
-				writeLater(w, answer, "no memory for this request", busyFor())
-			} else {
-				refuse(http.StatusBadRequest, "malformed", err.Error())
-			}
+		switch slab, err = g.fromJSON(signal, slab); {
+		case errors.Is(err, errNoMemory):
+			g.stats.refused(signal, "no_memory")
+			writeLater(w, answer, "no memory for this request", busyFor())
+			return
+		case errors.Is(err, errLarge):
+			refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("a request of over %d bytes in protobuf is not taken; send it in parts", g.cfg.MaxRequestBytes))
+			return
+		case err != nil:
+			refuse(http.StatusBadRequest, "malformed", err.Error())
 			return
 		}
 	}

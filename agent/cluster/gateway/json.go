@@ -9,6 +9,9 @@ func (g *Gateway) fromJSON(signal otlp.Signal, text *otlp.Slab) (*otlp.Slab, err
 	if err != nil {
 		return nil, err
 	}
+	if len(b) > g.cfg.MaxRequestBytes {
+		return nil, errLarge
+	}
 	slab := g.pool.TryGet(len(b))
 	if slab == nil {
 		return nil, errNoMemory
