@@ -235,7 +235,7 @@ func (e *Exporting) openSpool(o *out, signal otlp.Signal) *spool.Spool {
 		o.budget = spool.NewBudget(e.keep.MaxBytes)
 	}
 	s, err := spool.Open(spool.Options{
-		Dir: filepath.Join(e.dir, dir), Budget: o.budget, MaxAge: e.keep.MaxAge, Refuse: e.keep.WhenFull == refuse || signal == otlp.Logs, // what logs don't find room for waits in the files
+		Dir: filepath.Join(e.dir, dir), Budget: o.budget, MaxAge: e.keep.MaxAge, Refuse: e.keep.WhenFull == refuse || signal == otlp.Logs && !e.forwards, // what logs don't find room for waits in the files
 		Dropped: func(reason string, records int64) { o.drop(signal, reason, int(records), nil) },
 		Log:     e.log.With("exporter", o.name),
 	})

@@ -376,3 +376,51 @@ func TestLeftover(t *testing.T) {
 		})
 	}
 }
+
+// Logs that came over the network wait in no file: over the limit of the spool their oldest go, too.
+func TestSpoolLimitOfForwardedLogs(t *testing.T) {
+	r, down := outage(t)
+	x, keep, b := Exporters{"otlphttp": to(r)}, SpoolDefaults(), BatchDefaults()
+	keep.MaxBytes, b.Timeout = 4<<20, 5*time.Millisecond
+	e, err := New(Options{Batch: b, Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"logs": {"test"}}), Forwards: true, Spool: keep, SpoolDir: t.TempDir(), Version: "1", Log: silent, Registerer: newRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); e.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	s := newSource(t)
+	status := func() (sum Status) { // of both lanes
+		for _, st := range e.Status() {
+			sum.Sent, sum.Dropped, sum.OnDisk, sum.Waiting = sum.Sent+st.Sent, sum.Dropped+st.Dropped, sum.OnDisk+st.OnDisk, sum.Waiting+st.Waiting
+		}
+		return sum
+	}
+	const ticks = 100
+	for n := range ticks {
+		e.Input(otlp.Logs, "test")(s.logs("host", 20, 10_000))
+		eventually(t, "place for it", func() bool { d, r, _ := s.settled(); return d+r > n-40 }) // 4 MiB, 20 chunks, may wait in memory
+	}
+	down.Store(false)
+	eventually(t, "recovery", func() bool {
+		st := status()
+		return st.Sent+st.Dropped >= 20*ticks && st.OnDisk == 0 && st.Waiting == 0
+	})
+	got := map[string]bool{}
+	for _, text := range r.records() {
+		got[strings.Fields(text)[0]] = true
+	}
+	if got[body("host", 0)] || !got[body("host", 20*ticks-1)] {
+		t.Error("what is oldest was kept in place of what is new")
+	}
+	for n := 20*ticks - 100; n < 20*ticks; n++ {
+		if !got[body("host", n)] {
+			t.Errorf("record %d of %d, one of the newest, is lost", n, 20*ticks)
+			break
+		}
+	}
+	if st := status(); st.Sent+st.Dropped != 20*ticks || drops(t, e, "otlphttp", otlp.Logs, spool.Full) == 0 {
+		t.Errorf("sent %d, dropped %d of %d", st.Sent, st.Dropped, 20*ticks)
+	}
+}
