@@ -1,6 +1,7 @@
 package export
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -59,7 +60,7 @@ func (l *deadLetters) keep(o *out, r *request, reason string, answer error) {
 			j.line = append(otlp.AppendJSONString(append(j.line, ','), []byte(kv[0])), ':')
 			j.line = otlp.AppendJSONString(j.line, []byte(kv[1]))
 		}
-		err = l.write(fmt.Appendf(j.line, `,"records":%d}}`+"\n", r.records))
+		err = l.write(context.Background(), fmt.Appendf(j.line, `,"records":%d}}`+"\n", r.records))
 	}
 	if err != nil {
 		o.log.Error("refused records can't be kept in the dead-letter file", "exporter", o.name, "records", r.records, "err", err)

@@ -78,7 +78,7 @@ func (j *jsonLine) of(s otlp.Signal, bufs [][]byte) (err error) {
 	return err
 }
 
-func (f *file) send(_ context.Context, r *request) Verdict {
+func (f *file) send(ctx context.Context, r *request) Verdict {
 	j := jsonLines.Get().(*jsonLine)
 	defer jsonLines.Put(j)
 	bufs, _ := r.buffers()
@@ -86,7 +86,7 @@ func (f *file) send(_ context.Context, r *request) Verdict {
 		return Verdict{Kind: Split, Reason: invalid, Err: err}
 	}
 	j.line = append(j.line, '\n')
-	if err := f.write(j.line); err != nil {
+	if err := f.write(ctx, j.line); err != nil {
 		return Verdict{Kind: Again, Err: err} // the disk is full, say: it may be mended
 	}
 	return Verdict{Kind: OK}
@@ -101,10 +101,12 @@ type lineFile struct {
 	f       *os.File   // nil: not open
 	size    int64
 	regular bool // no pipe or device, which keep nothing
+	torn    bool // a pipe has got a part of a line
 }
 
-// write appends a line, or none of it; once it returns, the line is on the disk.
-func (l *lineFile) write(line []byte) error {
+// write appends a line, or none of it; once it returns, the line is on the disk. A pipe that nobody reads is
+// waited for until ctx ends.
+func (l *lineFile) write(ctx context.Context, line []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.f != nil && !l.there() {
@@ -121,7 +123,15 @@ func (l *lineFile) write(line []byte) error {
 			return err
 		}
 	}
-	_, err := l.f.Write(line)
+	if !l.regular {
+		f := l.f
+		defer context.AfterFunc(ctx, func() { f.SetWriteDeadline(time.Unix(1, 0)) })() // a device has none, and takes what comes
+		if l.torn {
+			line = append([]byte{'\n'}, line...)
+		}
+	}
+	n, err := l.f.Write(line)
+	l.torn = l.torn && n == 0 || err != nil && n > 0
 	if err == nil && l.regular {
 		err = l.f.Sync()
 	}

@@ -135,7 +135,7 @@ func TestFilePrunes(t *testing.T) {
 	defer l.close()
 	line := append([]byte(strings.Repeat("x", 700<<10)), '\n')
 	for range 5 {
-		if err := l.write(line); err != nil {
+		if err := l.write(t.Context(), line); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -161,7 +161,7 @@ func TestFileTornAndMoved(t *testing.T) {
 	defer l.close()
 	write := func(s string) {
 		t.Helper()
-		if err := l.write([]byte(s)); err != nil {
+		if err := l.write(t.Context(), []byte(s)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -236,6 +236,49 @@ func BenchmarkFile(b *testing.B) {
 		if v := f.send(b.Context(), r); v.Kind != OK {
 			b.Fatal(v.Err)
 		}
+	}
+	c.Settle(otlp.Delivered)
+}
+
+// A pipe that nobody reads does not keep an attempt, and with it the end of the process, for ever; who reads it
+// later finds whole lines.
+func TestPipeThatNobodyReads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := newFile(&File{Path: path, Rotation: Rotation{MaxMegabytes: 1, MaxBackups: 1}})
+	defer f.close()
+	s := newSource(t)
+	c := s.logs("a", 100, 10_000) // a pipe takes 64 KiB
+	r := newRequest(otlp.Logs, []*otlp.Chunk{c})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	done := make(chan Verdict, 1)
+	go func() { done <- f.send(ctx, r) }()
+	pipe, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	select {
+	case v := <-done:
+		if v.Kind != Again {
+			t.Errorf("the verdict is %v", v)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not end with its context")
+	}
+	go func() { done <- f.send(t.Context(), r) }()
+	read := bufio.NewReader(pipe)
+	if part, err := read.ReadString('\n'); err != nil || len(part) >= 1<<20 {
+		t.Errorf("%d bytes of a line that was given up, %v", len(part), err)
+	}
+	if line, err := read.ReadBytes('\n'); err != nil || !json.Valid(line) {
+		t.Errorf("a line of %d bytes is no JSON, %v", len(line), err)
+	}
+	if v := <-done; v.Kind != OK {
+		t.Errorf("the verdict is %v", v)
 	}
 	c.Settle(otlp.Delivered)
 }
