@@ -163,7 +163,7 @@ func AppendSummary(dst []byte, m *Metric, points []SummaryPoint) []byte {
 
 func appendMetric(dst []byte, m *Metric, data int, body func([]byte) []byte) []byte {
 	return appendMessage(dst, 2, func(dst []byte) []byte {
-		return appendMessage(AppendMetricHead(dst, m), data, body)
+		return appendMessage(appendHead(dst, m), data, body)
 	})
 }
 
@@ -198,8 +198,8 @@ func (m *Metric) appendSum(dst []byte) []byte {
 	return dst
 }
 
-// AppendMetricHead appends what stands in a Metric before its points: name, description, unit.
-func AppendMetricHead(dst []byte, m *Metric) []byte {
+// appendHead appends what stands in a Metric before its points: name, description, unit.
+func appendHead(dst []byte, m *Metric) []byte {
 	dst = appendString(dst, 1, m.Name)
 	if m.Description != "" {
 		dst = appendString(dst, 2, m.Description)

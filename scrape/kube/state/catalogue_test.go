@@ -126,11 +126,11 @@ func TestOneFormAName(t *testing.T) {
 		seen := map[string]bool{}
 		for _, forms := range c.forms() {
 			for _, f := range forms {
-				if h := string(f.head[:2+f.head[1]]); seen[h] {
-					t.Errorf("%s: %q twice", names, h)
-				} else {
-					seen[h] = true
+				name := f.Metric().Name
+				if seen[name] {
+					t.Errorf("%s: %s twice", names, name)
 				}
+				seen[name] = true
 			}
 		}
 	}

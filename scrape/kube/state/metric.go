@@ -82,14 +82,8 @@ func (c *Config) switches() (on [metrics]bool) {
 	return on
 }
 
-// forms are the encoded beginnings of a metric: its names, its unit and its description.
-type form struct {
-	head       []byte
-	instrument otlp.Instrument
-}
-
 // forms gives the one or two forms in which each metric is sent; none if it is off.
-func (c *Config) forms() (forms [metrics][]form) {
+func (c *Config) forms() (forms [metrics][]otlp.Head) {
 	on := c.switches()
 	for i := range table {
 		m := table[i]
@@ -106,16 +100,12 @@ func (c *Config) forms() (forms [metrics][]form) {
 		theirs.Name, theirs.Instrument = m.peer, otlp.Gauge
 		switch {
 		case m.peer == "" || c.Names == SemConv || c.Names == Both && m.peer == m.Name:
-			forms[i] = []form{newForm(ours)}
+			forms[i] = []otlp.Head{otlp.NewHead(ours)}
 		case c.Names == Both:
-			forms[i] = []form{newForm(ours), newForm(theirs)}
+			forms[i] = []otlp.Head{otlp.NewHead(ours), otlp.NewHead(theirs)}
 		default:
-			forms[i] = []form{newForm(theirs)}
+			forms[i] = []otlp.Head{otlp.NewHead(theirs)}
 		}
 	}
 	return forms
-}
-
-func newForm(m otlp.Metric) form {
-	return form{head: otlp.AppendMetricHead(nil, &m), instrument: m.Instrument}
 }

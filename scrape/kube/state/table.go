@@ -21,17 +21,17 @@ const (
 	podInitializedTime
 	podScheduledTime
 	podDeletionTime
-	podQosClass
-	podOverheadCpu
+	podQOSClass
+	podOverheadCPU
 	podOverheadMemory
 	podInfo
 	podOwner
-	podVolumePersistentvolumeclaimInfo
+	podVolumePVCInfo
 	podTolerations
-	containerCpuRequestDesired
-	containerCpuRequestCurrent
-	containerCpuLimitDesired
-	containerCpuLimitCurrent
+	containerCPURequestDesired
+	containerCPURequestCurrent
+	containerCPULimitDesired
+	containerCPULimitCurrent
 	containerMemoryRequestDesired
 	containerMemoryRequestCurrent
 	containerMemoryLimitDesired
@@ -52,8 +52,8 @@ const (
 	containerStartedTime
 	containerInfo
 	nodeConditionStatus
-	nodeCpuAllocatable
-	nodeCpuCapacity
+	nodeCPUAllocatable
+	nodeCPUCapacity
 	nodeMemoryAllocatable
 	nodeMemoryCapacity
 	nodeEphemeralStorageAllocatable
@@ -86,32 +86,32 @@ const (
 	deploymentRollingupdateMaxUnavailable
 	deploymentRollingupdateMaxSurge
 	deploymentCreatedTime
-	replicasetPodDesired
-	replicasetPodAvailable
-	replicasetPodReady
-	replicasetPodReplicas
-	replicasetOwner
-	replicationcontrollerPodDesired
-	replicationcontrollerPodAvailable
-	replicationcontrollerPodReady
-	statefulsetPodDesired
-	statefulsetPodReady
-	statefulsetPodCurrent
-	statefulsetPodUpdated
-	statefulsetPodAvailable
-	statefulsetPodReplicas
-	statefulsetGeneration
-	statefulsetObservedGeneration
-	statefulsetRevision
-	daemonsetNodeCurrentScheduled
-	daemonsetNodeDesiredScheduled
-	daemonsetNodeMisscheduled
-	daemonsetNodeReady
-	daemonsetNodeAvailable
-	daemonsetNodeUnavailable
-	daemonsetNodeUpdatedScheduled
-	daemonsetGeneration
-	daemonsetObservedGeneration
+	replicaSetPodDesired
+	replicaSetPodAvailable
+	replicaSetPodReady
+	replicaSetPodReplicas
+	replicaSetOwner
+	replicationControllerPodDesired
+	replicationControllerPodAvailable
+	replicationControllerPodReady
+	statefulSetPodDesired
+	statefulSetPodReady
+	statefulSetPodCurrent
+	statefulSetPodUpdated
+	statefulSetPodAvailable
+	statefulSetPodReplicas
+	statefulSetGeneration
+	statefulSetObservedGeneration
+	statefulSetRevision
+	daemonSetNodeCurrentScheduled
+	daemonSetNodeDesiredScheduled
+	daemonSetNodeMisscheduled
+	daemonSetNodeReady
+	daemonSetNodeAvailable
+	daemonSetNodeUnavailable
+	daemonSetNodeUpdatedScheduled
+	daemonSetGeneration
+	daemonSetObservedGeneration
 	jobPodActive
 	jobPodDesiredSuccessful
 	jobPodFailed
@@ -123,58 +123,58 @@ const (
 	jobCompletionTime
 	jobActiveDeadline
 	jobOwner
-	cronjobJobActive
-	cronjobLastScheduleTime
-	cronjobLastSuccessfulTime
-	cronjobSuspended
-	cronjobInfo
-	cronjobScheduleInvalid
+	cronJobJobActive
+	cronJobLastScheduleTime
+	cronJobLastSuccessfulTime
+	cronJobSuspended
+	cronJobInfo
+	cronJobScheduleInvalid
 	hpaPodMax
 	hpaPodMin
 	hpaPodCurrent
 	hpaPodDesired
-	hpaMetricTargetCpuAverageUtilization
-	hpaMetricTargetCpuAverageValue
-	hpaMetricTargetCpuValue
+	hpaMetricTargetCPUAverageUtilization
+	hpaMetricTargetCPUAverageValue
+	hpaMetricTargetCPUValue
 	hpaMetricTarget
 	hpaMetricCurrent
 	hpaCondition
-	resourcequotaCpuLimitHard
-	resourcequotaCpuLimitUsed
-	resourcequotaCpuRequestHard
-	resourcequotaCpuRequestUsed
-	resourcequotaMemoryLimitHard
-	resourcequotaMemoryLimitUsed
-	resourcequotaMemoryRequestHard
-	resourcequotaMemoryRequestUsed
-	resourcequotaEphemeralStorageLimitHard
-	resourcequotaEphemeralStorageLimitUsed
-	resourcequotaEphemeralStorageRequestHard
-	resourcequotaEphemeralStorageRequestUsed
-	resourcequotaStorageRequestHard
-	resourcequotaStorageRequestUsed
-	resourcequotaPersistentvolumeclaimCountHard
-	resourcequotaPersistentvolumeclaimCountUsed
-	resourcequotaHugepageCountRequestHard
-	resourcequotaHugepageCountRequestUsed
-	resourcequotaObjectCountHard
-	resourcequotaObjectCountUsed
+	quotaCPULimitHard
+	quotaCPULimitUsed
+	quotaCPURequestHard
+	quotaCPURequestUsed
+	quotaMemoryLimitHard
+	quotaMemoryLimitUsed
+	quotaMemoryRequestHard
+	quotaMemoryRequestUsed
+	quotaEphemeralStorageLimitHard
+	quotaEphemeralStorageLimitUsed
+	quotaEphemeralStorageRequestHard
+	quotaEphemeralStorageRequestUsed
+	quotaStorageRequestHard
+	quotaStorageRequestUsed
+	quotaPVCCountHard
+	quotaPVCCountUsed
+	quotaHugepageCountRequestHard
+	quotaHugepageCountRequestUsed
+	quotaObjectCountHard
+	quotaObjectCountUsed
 	serviceEndpointCount
 	serviceLoadBalancerIngressCount
 	serviceInfo
 	serviceCreatedTime
-	persistentvolumeStatusPhase
-	persistentvolumeStorageCapacity
-	persistentvolumeInfo
-	persistentvolumeclaimStatusPhase
-	persistentvolumeclaimStorageCapacity
-	persistentvolumeclaimStorageRequest
-	persistentvolumeclaimCondition
-	persistentvolumeclaimInfo
-	poddisruptionbudgetPodCurrentHealthy
-	poddisruptionbudgetPodDesiredHealthy
-	poddisruptionbudgetPodDisruptionsAllowed
-	poddisruptionbudgetPodExpected
+	pvStatusPhase
+	pvStorageCapacity
+	pvInfo
+	pvcStatusPhase
+	pvcStorageCapacity
+	pvcStorageRequest
+	pvcCondition
+	pvcInfo
+	pdbPodCurrentHealthy
+	pdbPodDesiredHealthy
+	pdbPodDisruptionsAllowed
+	pdbPodExpected
 
 	// Forms of k8s_cluster that are not just another name.
 	theirPodPhase
@@ -235,10 +235,10 @@ var table = [metrics]metric{
 	podDeletionTime: {Metric: otlp.Metric{Name: "k8s.pod.deletion_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
 		kind: "pod", desc: "When the pod has to be gone, Unix time.",
 		source: "Pod .metadata.deletionTimestamp (sent only when set)"},
-	podQosClass: {Metric: otlp.Metric{Name: "k8s.pod.qos_class", Unit: "1", Instrument: otlp.Gauge},
+	podQOSClass: {Metric: otlp.Metric{Name: "k8s.pod.qos_class", Unit: "1", Instrument: otlp.Gauge},
 		kind: "pod", desc: "1 for the quality of service class of the pod.", off: true, attributes: "k8s.pod.qos_class=Guaranteed|Burstable|BestEffort",
 		source: "Pod .status.qosClass"},
-	podOverheadCpu: {Metric: otlp.Metric{Name: "k8s.pod.overhead.cpu", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	podOverheadCPU: {Metric: otlp.Metric{Name: "k8s.pod.overhead.cpu", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "pod", desc: "CPU that the runtime class adds to the pod.", off: true,
 		source: "Pod .spec.overhead[cpu]"},
 	podOverheadMemory: {Metric: otlp.Metric{Name: "k8s.pod.overhead.memory", Unit: "By", Instrument: otlp.UpDown},
@@ -250,22 +250,22 @@ var table = [metrics]metric{
 	podOwner: {Metric: otlp.Metric{Name: "k8s.pod.owner", Unit: "1", Instrument: otlp.Gauge},
 		kind: "pod", desc: "1 for each owner of the pod.", off: true, attributes: "owner_kind; owner_name; owner_is_controller",
 		source: "Pod .metadata.ownerReferences[]"},
-	podVolumePersistentvolumeclaimInfo: {Metric: otlp.Metric{Name: "k8s.pod.volume.persistentvolumeclaim.info", Unit: "1", Instrument: otlp.Gauge},
+	podVolumePVCInfo: {Metric: otlp.Metric{Name: "k8s.pod.volume.persistentvolumeclaim.info", Unit: "1", Instrument: otlp.Gauge},
 		kind: "pod", desc: "1 for each volume of the pod that is a claim.", off: true, attributes: "k8s.volume.name; k8s.persistentvolumeclaim.name; read_only; ephemeral",
 		source: "Pod .spec.volumes[].persistentVolumeClaim / .ephemeral"},
 	podTolerations: {Metric: otlp.Metric{Name: "k8s.pod.tolerations", Unit: "1", Instrument: otlp.Gauge},
 		kind: "pod", desc: "1 for each toleration of the pod.", off: true, attributes: "key; operator; value; effect",
 		source: "Pod .spec.tolerations[]"},
-	containerCpuRequestDesired: {Metric: otlp.Metric{Name: "k8s.container.cpu.request.desired", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	containerCPURequestDesired: {Metric: otlp.Metric{Name: "k8s.container.cpu.request.desired", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "pod", desc: "CPU that the container asks for.", peer: "k8s.container.cpu_request",
 		source: "Pod .spec.containers[].resources.requests[cpu]"},
-	containerCpuRequestCurrent: {Metric: otlp.Metric{Name: "k8s.container.cpu.request.current", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	containerCPURequestCurrent: {Metric: otlp.Metric{Name: "k8s.container.cpu.request.current", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "pod", desc: "CPU that the container was given as its request.", off: true,
 		source: "Pod .status.containerStatuses[].resources.requests[cpu] (in-place resize)"},
-	containerCpuLimitDesired: {Metric: otlp.Metric{Name: "k8s.container.cpu.limit.desired", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	containerCPULimitDesired: {Metric: otlp.Metric{Name: "k8s.container.cpu.limit.desired", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "pod", desc: "CPU that the container may use.", peer: "k8s.container.cpu_limit",
 		source: "Pod .spec.containers[].resources.limits[cpu]"},
-	containerCpuLimitCurrent: {Metric: otlp.Metric{Name: "k8s.container.cpu.limit.current", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	containerCPULimitCurrent: {Metric: otlp.Metric{Name: "k8s.container.cpu.limit.current", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "pod", desc: "CPU limit that is in force.", off: true,
 		source: "Pod .status.containerStatuses[].resources.limits[cpu] (in-place resize)"},
 	containerMemoryRequestDesired: {Metric: otlp.Metric{Name: "k8s.container.memory.request.desired", Unit: "By", Instrument: otlp.UpDown},
@@ -328,10 +328,10 @@ var table = [metrics]metric{
 	nodeConditionStatus: {Metric: otlp.Metric{Name: "k8s.node.condition.status", Unit: "{node}", Instrument: otlp.UpDown},
 		kind: "node", desc: "1 for the status that a condition of the node has.", only: SemConv, set: true, attributes: "k8s.node.condition.type; k8s.node.condition.status=true|false|unknown",
 		source: "Node .status.conditions[*].status"},
-	nodeCpuAllocatable: {Metric: otlp.Metric{Name: "k8s.node.cpu.allocatable", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	nodeCPUAllocatable: {Metric: otlp.Metric{Name: "k8s.node.cpu.allocatable", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "node", desc: "CPU that pods can have.", peer: "k8s.node.allocatable_cpu",
 		source: "Node .status.allocatable[cpu]"},
-	nodeCpuCapacity: {Metric: otlp.Metric{Name: "k8s.node.cpu.capacity", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	nodeCPUCapacity: {Metric: otlp.Metric{Name: "k8s.node.cpu.capacity", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "node", desc: "CPU of the node.",
 		source: "Node .status.capacity[cpu]"},
 	nodeMemoryAllocatable: {Metric: otlp.Metric{Name: "k8s.node.memory.allocatable", Unit: "By", Instrument: otlp.UpDown},
@@ -430,82 +430,82 @@ var table = [metrics]metric{
 	deploymentCreatedTime: {Metric: otlp.Metric{Name: "k8s.deployment.created_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
 		kind: "deployment", desc: "When the deployment was created, Unix time.", off: true,
 		source: "Deployment .metadata.creationTimestamp"},
-	replicasetPodDesired: {Metric: otlp.Metric{Name: "k8s.replicaset.pod.desired", Unit: "{pod}", Instrument: otlp.UpDown},
+	replicaSetPodDesired: {Metric: otlp.Metric{Name: "k8s.replicaset.pod.desired", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "replicaset", desc: "Pods that the replica set wants.", peer: "k8s.replicaset.desired",
 		source: "ReplicaSet .spec.replicas"},
-	replicasetPodAvailable: {Metric: otlp.Metric{Name: "k8s.replicaset.pod.available", Unit: "{pod}", Instrument: otlp.UpDown},
+	replicaSetPodAvailable: {Metric: otlp.Metric{Name: "k8s.replicaset.pod.available", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "replicaset", desc: "Pods that are ready for long enough.", peer: "k8s.replicaset.available",
 		source: "ReplicaSet .status.availableReplicas"},
-	replicasetPodReady: {Metric: otlp.Metric{Name: "k8s.replicaset.pod.ready", Unit: "{pod}", Instrument: otlp.UpDown},
+	replicaSetPodReady: {Metric: otlp.Metric{Name: "k8s.replicaset.pod.ready", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "replicaset", desc: "Pods that are ready.", off: true,
 		source: "ReplicaSet .status.readyReplicas"},
-	replicasetPodReplicas: {Metric: otlp.Metric{Name: "k8s.replicaset.pod.replicas", Unit: "{pod}", Instrument: otlp.UpDown},
+	replicaSetPodReplicas: {Metric: otlp.Metric{Name: "k8s.replicaset.pod.replicas", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "replicaset", desc: "Pods that there are.", off: true,
 		source: "ReplicaSet .status.replicas"},
-	replicasetOwner: {Metric: otlp.Metric{Name: "k8s.replicaset.owner", Unit: "1", Instrument: otlp.Gauge},
+	replicaSetOwner: {Metric: otlp.Metric{Name: "k8s.replicaset.owner", Unit: "1", Instrument: otlp.Gauge},
 		kind: "replicaset", desc: "1 for each owner of the replica set.", off: true, attributes: "owner_kind; owner_name",
 		source: "ReplicaSet .metadata.ownerReferences[]"},
-	replicationcontrollerPodDesired: {Metric: otlp.Metric{Name: "k8s.replicationcontroller.pod.desired", Unit: "{pod}", Instrument: otlp.UpDown},
+	replicationControllerPodDesired: {Metric: otlp.Metric{Name: "k8s.replicationcontroller.pod.desired", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "replicationcontroller", desc: "Pods that the replication controller wants.", peer: "k8s.replication_controller.desired",
 		source: "ReplicationController .spec.replicas"},
-	replicationcontrollerPodAvailable: {Metric: otlp.Metric{Name: "k8s.replicationcontroller.pod.available", Unit: "{pod}", Instrument: otlp.UpDown},
+	replicationControllerPodAvailable: {Metric: otlp.Metric{Name: "k8s.replicationcontroller.pod.available", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "replicationcontroller", desc: "Pods that are ready for long enough.", peer: "k8s.replication_controller.available",
 		source: "ReplicationController .status.availableReplicas"},
-	replicationcontrollerPodReady: {Metric: otlp.Metric{Name: "k8s.replicationcontroller.pod.ready", Unit: "{pod}", Instrument: otlp.UpDown},
+	replicationControllerPodReady: {Metric: otlp.Metric{Name: "k8s.replicationcontroller.pod.ready", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "replicationcontroller", desc: "Pods that are ready.", off: true,
 		source: "ReplicationController .status.readyReplicas"},
-	statefulsetPodDesired: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.desired", Unit: "{pod}", Instrument: otlp.UpDown},
+	statefulSetPodDesired: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.desired", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "statefulset", desc: "Pods that the stateful set wants.", peer: "k8s.statefulset.desired_pods",
 		source: "StatefulSet .spec.replicas"},
-	statefulsetPodReady: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.ready", Unit: "{pod}", Instrument: otlp.UpDown},
+	statefulSetPodReady: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.ready", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "statefulset", desc: "Pods that are ready.", peer: "k8s.statefulset.ready_pods",
 		source: "StatefulSet .status.readyReplicas"},
-	statefulsetPodCurrent: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.current", Unit: "{pod}", Instrument: otlp.UpDown},
+	statefulSetPodCurrent: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.current", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "statefulset", desc: "Pods of the current revision.", peer: "k8s.statefulset.current_pods",
 		source: "StatefulSet .status.currentReplicas"},
-	statefulsetPodUpdated: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.updated", Unit: "{pod}", Instrument: otlp.UpDown},
+	statefulSetPodUpdated: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.updated", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "statefulset", desc: "Pods of the update revision.", peer: "k8s.statefulset.updated_pods",
 		source: "StatefulSet .status.updatedReplicas"},
-	statefulsetPodAvailable: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.available", Unit: "{pod}", Instrument: otlp.UpDown},
+	statefulSetPodAvailable: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.available", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "statefulset", desc: "Pods that are ready for long enough.",
 		source: "StatefulSet .status.availableReplicas"},
-	statefulsetPodReplicas: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.replicas", Unit: "{pod}", Instrument: otlp.UpDown},
+	statefulSetPodReplicas: {Metric: otlp.Metric{Name: "k8s.statefulset.pod.replicas", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "statefulset", desc: "Pods that there are.", off: true,
 		source: "StatefulSet .status.replicas"},
-	statefulsetGeneration: {Metric: otlp.Metric{Name: "k8s.statefulset.generation", Unit: "1", Instrument: otlp.Gauge},
+	statefulSetGeneration: {Metric: otlp.Metric{Name: "k8s.statefulset.generation", Unit: "1", Instrument: otlp.Gauge},
 		kind: "statefulset", desc: "Generation of the wanted state.",
 		source: "StatefulSet .metadata.generation"},
-	statefulsetObservedGeneration: {Metric: otlp.Metric{Name: "k8s.statefulset.observed_generation", Unit: "1", Instrument: otlp.Gauge},
+	statefulSetObservedGeneration: {Metric: otlp.Metric{Name: "k8s.statefulset.observed_generation", Unit: "1", Instrument: otlp.Gauge},
 		kind: "statefulset", desc: "Generation that the controller has seen.",
 		source: "StatefulSet .status.observedGeneration"},
-	statefulsetRevision: {Metric: otlp.Metric{Name: "k8s.statefulset.revision", Unit: "1", Instrument: otlp.Gauge},
+	statefulSetRevision: {Metric: otlp.Metric{Name: "k8s.statefulset.revision", Unit: "1", Instrument: otlp.Gauge},
 		kind: "statefulset", desc: "1 for the current and for the update revision.", off: true, attributes: "kind=current|update; revision",
 		source: "StatefulSet .status.currentRevision / .updateRevision"},
-	daemonsetNodeCurrentScheduled: {Metric: otlp.Metric{Name: "k8s.daemonset.node.current_scheduled", Unit: "{node}", Instrument: otlp.UpDown},
+	daemonSetNodeCurrentScheduled: {Metric: otlp.Metric{Name: "k8s.daemonset.node.current_scheduled", Unit: "{node}", Instrument: otlp.UpDown},
 		kind: "daemonset", desc: "Nodes that run the pod and should.", peer: "k8s.daemonset.current_scheduled_nodes",
 		source: "DaemonSet .status.currentNumberScheduled"},
-	daemonsetNodeDesiredScheduled: {Metric: otlp.Metric{Name: "k8s.daemonset.node.desired_scheduled", Unit: "{node}", Instrument: otlp.UpDown},
+	daemonSetNodeDesiredScheduled: {Metric: otlp.Metric{Name: "k8s.daemonset.node.desired_scheduled", Unit: "{node}", Instrument: otlp.UpDown},
 		kind: "daemonset", desc: "Nodes that should run the pod.", peer: "k8s.daemonset.desired_scheduled_nodes",
 		source: "DaemonSet .status.desiredNumberScheduled"},
-	daemonsetNodeMisscheduled: {Metric: otlp.Metric{Name: "k8s.daemonset.node.misscheduled", Unit: "{node}", Instrument: otlp.UpDown},
+	daemonSetNodeMisscheduled: {Metric: otlp.Metric{Name: "k8s.daemonset.node.misscheduled", Unit: "{node}", Instrument: otlp.UpDown},
 		kind: "daemonset", desc: "Nodes that run the pod and should not.", peer: "k8s.daemonset.misscheduled_nodes",
 		source: "DaemonSet .status.numberMisscheduled"},
-	daemonsetNodeReady: {Metric: otlp.Metric{Name: "k8s.daemonset.node.ready", Unit: "{node}", Instrument: otlp.UpDown},
+	daemonSetNodeReady: {Metric: otlp.Metric{Name: "k8s.daemonset.node.ready", Unit: "{node}", Instrument: otlp.UpDown},
 		kind: "daemonset", desc: "Nodes whose pod is ready.", peer: "k8s.daemonset.ready_nodes",
 		source: "DaemonSet .status.numberReady"},
-	daemonsetNodeAvailable: {Metric: otlp.Metric{Name: "k8s.daemonset.node.available", Unit: "{node}", Instrument: otlp.UpDown},
+	daemonSetNodeAvailable: {Metric: otlp.Metric{Name: "k8s.daemonset.node.available", Unit: "{node}", Instrument: otlp.UpDown},
 		kind: "daemonset", desc: "Nodes whose pod is ready for long enough.",
 		source: "DaemonSet .status.numberAvailable"},
-	daemonsetNodeUnavailable: {Metric: otlp.Metric{Name: "k8s.daemonset.node.unavailable", Unit: "{node}", Instrument: otlp.UpDown},
+	daemonSetNodeUnavailable: {Metric: otlp.Metric{Name: "k8s.daemonset.node.unavailable", Unit: "{node}", Instrument: otlp.UpDown},
 		kind: "daemonset", desc: "Nodes whose pod is missing or not yet available.",
 		source: "DaemonSet .status.numberUnavailable"},
-	daemonsetNodeUpdatedScheduled: {Metric: otlp.Metric{Name: "k8s.daemonset.node.updated_scheduled", Unit: "{node}", Instrument: otlp.UpDown},
+	daemonSetNodeUpdatedScheduled: {Metric: otlp.Metric{Name: "k8s.daemonset.node.updated_scheduled", Unit: "{node}", Instrument: otlp.UpDown},
 		kind: "daemonset", desc: "Nodes that run the newest template.",
 		source: "DaemonSet .status.updatedNumberScheduled"},
-	daemonsetGeneration: {Metric: otlp.Metric{Name: "k8s.daemonset.generation", Unit: "1", Instrument: otlp.Gauge},
+	daemonSetGeneration: {Metric: otlp.Metric{Name: "k8s.daemonset.generation", Unit: "1", Instrument: otlp.Gauge},
 		kind: "daemonset", desc: "Generation of the wanted state.",
 		source: "DaemonSet .metadata.generation"},
-	daemonsetObservedGeneration: {Metric: otlp.Metric{Name: "k8s.daemonset.observed_generation", Unit: "1", Instrument: otlp.Gauge},
+	daemonSetObservedGeneration: {Metric: otlp.Metric{Name: "k8s.daemonset.observed_generation", Unit: "1", Instrument: otlp.Gauge},
 		kind: "daemonset", desc: "Generation that the controller has seen.",
 		source: "DaemonSet .status.observedGeneration"},
 	jobPodActive: {Metric: otlp.Metric{Name: "k8s.job.pod.active", Unit: "{pod}", Instrument: otlp.UpDown},
@@ -541,22 +541,22 @@ var table = [metrics]metric{
 	jobOwner: {Metric: otlp.Metric{Name: "k8s.job.owner", Unit: "1", Instrument: otlp.Gauge},
 		kind: "job", desc: "1 for each owner of the job.", off: true, attributes: "owner_kind; owner_name",
 		source: "Job .metadata.ownerReferences[]"},
-	cronjobJobActive: {Metric: otlp.Metric{Name: "k8s.cronjob.job.active", Unit: "{job}", Instrument: otlp.UpDown},
+	cronJobJobActive: {Metric: otlp.Metric{Name: "k8s.cronjob.job.active", Unit: "{job}", Instrument: otlp.UpDown},
 		kind: "cronjob", desc: "Jobs that run.", peer: "k8s.cronjob.active_jobs",
 		source: "len(CronJob .status.active)"},
-	cronjobLastScheduleTime: {Metric: otlp.Metric{Name: "k8s.cronjob.last_schedule_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
+	cronJobLastScheduleTime: {Metric: otlp.Metric{Name: "k8s.cronjob.last_schedule_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
 		kind: "cronjob", desc: "When a job was started last, Unix time.",
 		source: "CronJob .status.lastScheduleTime"},
-	cronjobLastSuccessfulTime: {Metric: otlp.Metric{Name: "k8s.cronjob.last_successful_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
+	cronJobLastSuccessfulTime: {Metric: otlp.Metric{Name: "k8s.cronjob.last_successful_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
 		kind: "cronjob", desc: "When a job succeeded last, Unix time.",
 		source: "CronJob .status.lastSuccessfulTime"},
-	cronjobSuspended: {Metric: otlp.Metric{Name: "k8s.cronjob.suspended", Unit: "1", Instrument: otlp.UpDown},
+	cronJobSuspended: {Metric: otlp.Metric{Name: "k8s.cronjob.suspended", Unit: "1", Instrument: otlp.UpDown},
 		kind: "cronjob", desc: "1 if no job is started any more, else 0.",
 		source: "CronJob .spec.suspend (nil means 0)"},
-	cronjobInfo: {Metric: otlp.Metric{Name: "k8s.cronjob.info", Unit: "1", Instrument: otlp.Gauge},
+	cronJobInfo: {Metric: otlp.Metric{Name: "k8s.cronjob.info", Unit: "1", Instrument: otlp.Gauge},
 		kind: "cronjob", desc: "1, with the schedule in the attributes.", off: true, attributes: "schedule; concurrency_policy; timezone",
 		source: "CronJob .spec"},
-	cronjobScheduleInvalid: {Metric: otlp.Metric{Name: "k8s.cronjob.schedule_invalid", Unit: "1", Instrument: otlp.UpDown},
+	cronJobScheduleInvalid: {Metric: otlp.Metric{Name: "k8s.cronjob.schedule_invalid", Unit: "1", Instrument: otlp.UpDown},
 		kind: "cronjob", desc: "1 if the schedule or the time zone makes no sense.", set: true,
 		source: "CronJob .spec.schedule or .spec.timeZone that does not parse"},
 	hpaPodMax: {Metric: otlp.Metric{Name: "k8s.hpa.pod.max", Unit: "{pod}", Instrument: otlp.UpDown},
@@ -571,13 +571,13 @@ var table = [metrics]metric{
 	hpaPodDesired: {Metric: otlp.Metric{Name: "k8s.hpa.pod.desired", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "hpa", desc: "Pods that the autoscaler wants.", peer: "k8s.hpa.desired_replicas",
 		source: "HorizontalPodAutoscaler(v2) .status.desiredReplicas"},
-	hpaMetricTargetCpuAverageUtilization: {Metric: otlp.Metric{Name: "k8s.hpa.metric.target.cpu.average_utilization", Unit: "1", Instrument: otlp.Gauge, Double: true},
+	hpaMetricTargetCPUAverageUtilization: {Metric: otlp.Metric{Name: "k8s.hpa.metric.target.cpu.average_utilization", Unit: "1", Instrument: otlp.Gauge, Double: true},
 		kind: "hpa", desc: "Target of the CPU use as a share of the request.", off: true, attributes: "k8s.hpa.metric.type=Resource|ContainerResource; k8s.container.name",
 		source: "HorizontalPodAutoscaler(v2) .spec.metrics[type=Resource|ContainerResource,name=cpu].target.averageUtilization (sent as a ratio, 0.8 for 80)"},
-	hpaMetricTargetCpuAverageValue: {Metric: otlp.Metric{Name: "k8s.hpa.metric.target.cpu.average_value", Unit: "{cpu}", Instrument: otlp.Gauge, Double: true},
+	hpaMetricTargetCPUAverageValue: {Metric: otlp.Metric{Name: "k8s.hpa.metric.target.cpu.average_value", Unit: "{cpu}", Instrument: otlp.Gauge, Double: true},
 		kind: "hpa", desc: "Target of the CPU use of a pod.", off: true, attributes: "k8s.hpa.metric.type=Resource|ContainerResource; k8s.container.name",
 		source: "HorizontalPodAutoscaler(v2) .spec.metrics[type=Resource|ContainerResource,name=cpu].target.averageValue"},
-	hpaMetricTargetCpuValue: {Metric: otlp.Metric{Name: "k8s.hpa.metric.target.cpu.value", Unit: "{cpu}", Instrument: otlp.Gauge, Double: true},
+	hpaMetricTargetCPUValue: {Metric: otlp.Metric{Name: "k8s.hpa.metric.target.cpu.value", Unit: "{cpu}", Instrument: otlp.Gauge, Double: true},
 		kind: "hpa", desc: "Target of the CPU use.", off: true, attributes: "k8s.hpa.metric.type=Resource|ContainerResource; k8s.container.name",
 		source: "HorizontalPodAutoscaler(v2) .spec.metrics[type=Resource|ContainerResource,name=cpu].target.value"},
 	hpaMetricTarget: {Metric: otlp.Metric{Name: "k8s.hpa.metric.target", Unit: "1", Instrument: otlp.Gauge, Double: true},
@@ -589,64 +589,64 @@ var table = [metrics]metric{
 	hpaCondition: {Metric: otlp.Metric{Name: "k8s.hpa.condition", Unit: "1", Instrument: otlp.UpDown},
 		kind: "hpa", desc: "1 for the status that a condition of the autoscaler has.", set: true, attributes: "condition=AbleToScale|ScalingActive|ScalingLimited; status; reason",
 		source: "HorizontalPodAutoscaler(v2) .status.conditions[]"},
-	resourcequotaCpuLimitHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.cpu.limit.hard", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	quotaCPULimitHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.cpu.limit.hard", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "resourcequota", desc: "Most CPU limits of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.hard[limits.cpu]"},
-	resourcequotaCpuLimitUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.cpu.limit.used", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	quotaCPULimitUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.cpu.limit.used", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "resourcequota", desc: "Sum of CPU limits of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.used[limits.cpu]"},
-	resourcequotaCpuRequestHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.cpu.request.hard", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	quotaCPURequestHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.cpu.request.hard", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "resourcequota", desc: "Most CPU requests of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.hard[requests.cpu and cpu]"},
-	resourcequotaCpuRequestUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.cpu.request.used", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
+	quotaCPURequestUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.cpu.request.used", Unit: "{cpu}", Instrument: otlp.UpDown, Double: true},
 		kind: "resourcequota", desc: "Sum of CPU requests of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.used[requests.cpu and cpu]"},
-	resourcequotaMemoryLimitHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.memory.limit.hard", Unit: "By", Instrument: otlp.UpDown},
+	quotaMemoryLimitHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.memory.limit.hard", Unit: "By", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Most memory limits of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.hard[limits.memory]"},
-	resourcequotaMemoryLimitUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.memory.limit.used", Unit: "By", Instrument: otlp.UpDown},
+	quotaMemoryLimitUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.memory.limit.used", Unit: "By", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Sum of memory limits of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.used[limits.memory]"},
-	resourcequotaMemoryRequestHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.memory.request.hard", Unit: "By", Instrument: otlp.UpDown},
+	quotaMemoryRequestHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.memory.request.hard", Unit: "By", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Most memory requests of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.hard[requests.memory and memory]"},
-	resourcequotaMemoryRequestUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.memory.request.used", Unit: "By", Instrument: otlp.UpDown},
+	quotaMemoryRequestUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.memory.request.used", Unit: "By", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Sum of memory requests of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.used[requests.memory and memory]"},
-	resourcequotaEphemeralStorageLimitHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.ephemeral_storage.limit.hard", Unit: "By", Instrument: otlp.UpDown},
+	quotaEphemeralStorageLimitHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.ephemeral_storage.limit.hard", Unit: "By", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Most ephemeral storage limits of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.hard[limits.ephemeral-storage]"},
-	resourcequotaEphemeralStorageLimitUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.ephemeral_storage.limit.used", Unit: "By", Instrument: otlp.UpDown},
+	quotaEphemeralStorageLimitUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.ephemeral_storage.limit.used", Unit: "By", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Sum of ephemeral storage limits of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.used[limits.ephemeral-storage]"},
-	resourcequotaEphemeralStorageRequestHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.ephemeral_storage.request.hard", Unit: "By", Instrument: otlp.UpDown},
+	quotaEphemeralStorageRequestHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.ephemeral_storage.request.hard", Unit: "By", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Most ephemeral storage requests of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.hard[requests.ephemeral-storage and ephemeral-storage]"},
-	resourcequotaEphemeralStorageRequestUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.ephemeral_storage.request.used", Unit: "By", Instrument: otlp.UpDown},
+	quotaEphemeralStorageRequestUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.ephemeral_storage.request.used", Unit: "By", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Sum of ephemeral storage requests of the namespace.", only: SemConv,
 		source: "ResourceQuota .status.used[requests.ephemeral-storage and ephemeral-storage]"},
-	resourcequotaStorageRequestHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.storage.request.hard", Unit: "By", Instrument: otlp.UpDown},
+	quotaStorageRequestHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.storage.request.hard", Unit: "By", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Most storage requests of the namespace.", only: SemConv, attributes: "k8s.storageclass.name (when per class)",
 		source: "ResourceQuota .status.hard[requests.storage and <class>.storageclass.storage.k8s.io/requests.storage]"},
-	resourcequotaStorageRequestUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.storage.request.used", Unit: "By", Instrument: otlp.UpDown},
+	quotaStorageRequestUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.storage.request.used", Unit: "By", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Sum of storage requests of the namespace.", only: SemConv, attributes: "k8s.storageclass.name (when per class)",
 		source: "ResourceQuota .status.used[requests.storage and <class>.storageclass.storage.k8s.io/requests.storage]"},
-	resourcequotaPersistentvolumeclaimCountHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.persistentvolumeclaim_count.hard", Unit: "{persistentvolumeclaim}", Instrument: otlp.UpDown},
+	quotaPVCCountHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.persistentvolumeclaim_count.hard", Unit: "{persistentvolumeclaim}", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Most claims in the namespace.", only: SemConv, attributes: "k8s.storageclass.name (when per class)",
 		source: "ResourceQuota .status.hard[persistentvolumeclaims and <class>...]"},
-	resourcequotaPersistentvolumeclaimCountUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.persistentvolumeclaim_count.used", Unit: "{persistentvolumeclaim}", Instrument: otlp.UpDown},
+	quotaPVCCountUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.persistentvolumeclaim_count.used", Unit: "{persistentvolumeclaim}", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Number of claims in the namespace.", only: SemConv, attributes: "k8s.storageclass.name (when per class)",
 		source: "ResourceQuota .status.used[persistentvolumeclaims and <class>...]"},
-	resourcequotaHugepageCountRequestHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.hugepage_count.request.hard", Unit: "{hugepage}", Instrument: otlp.UpDown},
+	quotaHugepageCountRequestHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.hugepage_count.request.hard", Unit: "{hugepage}", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Most huge pages requested in the namespace.", only: SemConv, attributes: "k8s.hugepage.size",
 		source: "ResourceQuota .status.hard[requests.hugepages-<size> divided by the page size]"},
-	resourcequotaHugepageCountRequestUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.hugepage_count.request.used", Unit: "{hugepage}", Instrument: otlp.UpDown},
+	quotaHugepageCountRequestUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.hugepage_count.request.used", Unit: "{hugepage}", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Number of huge pages requested in the namespace.", only: SemConv, attributes: "k8s.hugepage.size",
 		source: "ResourceQuota .status.used[requests.hugepages-<size> divided by the page size]"},
-	resourcequotaObjectCountHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.object_count.hard", Unit: "{object}", Instrument: otlp.UpDown},
+	quotaObjectCountHard: {Metric: otlp.Metric{Name: "k8s.resourcequota.object_count.hard", Unit: "{object}", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Most objects of a kind in the namespace.", only: SemConv, attributes: "k8s.resourcequota.resource_name",
 		source: "ResourceQuota .status.hard[count/<resource>.<group>, pods, services, secrets, configmaps, ...]"},
-	resourcequotaObjectCountUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.object_count.used", Unit: "{object}", Instrument: otlp.UpDown},
+	quotaObjectCountUsed: {Metric: otlp.Metric{Name: "k8s.resourcequota.object_count.used", Unit: "{object}", Instrument: otlp.UpDown},
 		kind: "resourcequota", desc: "Number of objects of a kind in the namespace.", only: SemConv, attributes: "k8s.resourcequota.resource_name",
 		source: "ResourceQuota .status.used[count/<resource>.<group>, pods, services, secrets, configmaps, ...]"},
 	serviceEndpointCount: {Metric: otlp.Metric{Name: "k8s.service.endpoint.count", Unit: "{endpoint}", Instrument: otlp.Gauge},
@@ -661,40 +661,40 @@ var table = [metrics]metric{
 	serviceCreatedTime: {Metric: otlp.Metric{Name: "k8s.service.created_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
 		kind: "service", desc: "When the service was created, Unix time.", off: true,
 		source: "Service .metadata.creationTimestamp"},
-	persistentvolumeStatusPhase: {Metric: otlp.Metric{Name: "k8s.persistentvolume.status.phase", Unit: "{persistentvolume}", Instrument: otlp.UpDown},
+	pvStatusPhase: {Metric: otlp.Metric{Name: "k8s.persistentvolume.status.phase", Unit: "{persistentvolume}", Instrument: otlp.UpDown},
 		kind: "persistentvolume", desc: "1 for the phase that the volume is in.", set: true, attributes: "k8s.persistentvolume.status.phase=Available|Bound|Failed|Pending|Released",
 		source: "PersistentVolume .status.phase"},
-	persistentvolumeStorageCapacity: {Metric: otlp.Metric{Name: "k8s.persistentvolume.storage.capacity", Unit: "By", Instrument: otlp.UpDown},
+	pvStorageCapacity: {Metric: otlp.Metric{Name: "k8s.persistentvolume.storage.capacity", Unit: "By", Instrument: otlp.UpDown},
 		kind: "persistentvolume", desc: "Size of the volume.",
 		source: "PersistentVolume .spec.capacity[storage]"},
-	persistentvolumeInfo: {Metric: otlp.Metric{Name: "k8s.persistentvolume.info", Unit: "1", Instrument: otlp.Gauge},
+	pvInfo: {Metric: otlp.Metric{Name: "k8s.persistentvolume.info", Unit: "1", Instrument: otlp.Gauge},
 		kind: "persistentvolume", desc: "1, with what backs the volume in the attributes.", off: true, attributes: "csi_driver; csi_volume_handle; claim_namespace; claim_name",
 		source: "PersistentVolume .spec.csi, .spec.claimRef"},
-	persistentvolumeclaimStatusPhase: {Metric: otlp.Metric{Name: "k8s.persistentvolumeclaim.status.phase", Unit: "{persistentvolumeclaim}", Instrument: otlp.UpDown},
+	pvcStatusPhase: {Metric: otlp.Metric{Name: "k8s.persistentvolumeclaim.status.phase", Unit: "{persistentvolumeclaim}", Instrument: otlp.UpDown},
 		kind: "persistentvolumeclaim", desc: "1 for the phase that the claim is in.", set: true, attributes: "k8s.persistentvolumeclaim.status.phase=Pending|Bound|Lost",
 		source: "PersistentVolumeClaim .status.phase"},
-	persistentvolumeclaimStorageCapacity: {Metric: otlp.Metric{Name: "k8s.persistentvolumeclaim.storage.capacity", Unit: "By", Instrument: otlp.UpDown},
+	pvcStorageCapacity: {Metric: otlp.Metric{Name: "k8s.persistentvolumeclaim.storage.capacity", Unit: "By", Instrument: otlp.UpDown},
 		kind: "persistentvolumeclaim", desc: "Size that the claim has.",
 		source: "PersistentVolumeClaim .status.capacity[storage]"},
-	persistentvolumeclaimStorageRequest: {Metric: otlp.Metric{Name: "k8s.persistentvolumeclaim.storage.request", Unit: "By", Instrument: otlp.UpDown},
+	pvcStorageRequest: {Metric: otlp.Metric{Name: "k8s.persistentvolumeclaim.storage.request", Unit: "By", Instrument: otlp.UpDown},
 		kind: "persistentvolumeclaim", desc: "Size that the claim asks for.",
 		source: "PersistentVolumeClaim .spec.resources.requests[storage]"},
-	persistentvolumeclaimCondition: {Metric: otlp.Metric{Name: "k8s.persistentvolumeclaim.condition", Unit: "1", Instrument: otlp.UpDown},
+	pvcCondition: {Metric: otlp.Metric{Name: "k8s.persistentvolumeclaim.condition", Unit: "1", Instrument: otlp.UpDown},
 		kind: "persistentvolumeclaim", desc: "1 for the status that a condition of the claim has.", off: true, set: true, attributes: "type=Resizing|FileSystemResizePending|...; status",
 		source: "PersistentVolumeClaim .status.conditions[]"},
-	persistentvolumeclaimInfo: {Metric: otlp.Metric{Name: "k8s.persistentvolumeclaim.info", Unit: "1", Instrument: otlp.Gauge},
+	pvcInfo: {Metric: otlp.Metric{Name: "k8s.persistentvolumeclaim.info", Unit: "1", Instrument: otlp.Gauge},
 		kind: "persistentvolumeclaim", desc: "1 for each access mode of the claim.", off: true, attributes: "volume_mode; access_mode",
 		source: "PersistentVolumeClaim .spec"},
-	poddisruptionbudgetPodCurrentHealthy: {Metric: otlp.Metric{Name: "k8s.poddisruptionbudget.pod.current_healthy", Unit: "{pod}", Instrument: otlp.UpDown},
+	pdbPodCurrentHealthy: {Metric: otlp.Metric{Name: "k8s.poddisruptionbudget.pod.current_healthy", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "poddisruptionbudget", desc: "Pods that are healthy.",
 		source: "PodDisruptionBudget .status.currentHealthy"},
-	poddisruptionbudgetPodDesiredHealthy: {Metric: otlp.Metric{Name: "k8s.poddisruptionbudget.pod.desired_healthy", Unit: "{pod}", Instrument: otlp.UpDown},
+	pdbPodDesiredHealthy: {Metric: otlp.Metric{Name: "k8s.poddisruptionbudget.pod.desired_healthy", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "poddisruptionbudget", desc: "Pods that have to be healthy.",
 		source: "PodDisruptionBudget .status.desiredHealthy"},
-	poddisruptionbudgetPodDisruptionsAllowed: {Metric: otlp.Metric{Name: "k8s.poddisruptionbudget.pod.disruptions_allowed", Unit: "{pod}", Instrument: otlp.UpDown},
+	pdbPodDisruptionsAllowed: {Metric: otlp.Metric{Name: "k8s.poddisruptionbudget.pod.disruptions_allowed", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "poddisruptionbudget", desc: "Pods that may be evicted now.",
 		source: "PodDisruptionBudget .status.disruptionsAllowed"},
-	poddisruptionbudgetPodExpected: {Metric: otlp.Metric{Name: "k8s.poddisruptionbudget.pod.expected", Unit: "{pod}", Instrument: otlp.UpDown},
+	pdbPodExpected: {Metric: otlp.Metric{Name: "k8s.poddisruptionbudget.pod.expected", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "poddisruptionbudget", desc: "Pods that the budget counts.",
 		source: "PodDisruptionBudget .status.expectedPods"},
 
