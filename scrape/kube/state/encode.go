@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"math"
-	"unique"
 
 	"stint/export/otlp"
 )
@@ -19,7 +18,7 @@ type encoder struct {
 	out    func(*otlp.Chunk)
 	origin otlp.Origin
 	// top finds who is behind the controller of an object, such as the deployment behind a replica set.
-	top func(unique.Handle[owner]) unique.Handle[owner]
+	top func(ownerHandle) ownerHandle
 
 	now  uint64 // time of the points, ns since 1970
 	lane uint32
@@ -38,7 +37,7 @@ const groupBlock = 64
 // owner that these had.
 type slot struct {
 	row, sent *row
-	top       unique.Handle[owner] // of sent; stays when the replica set is gone before its pods
+	top       ownerHandle // of sent; stays when the replica set is gone before its pods
 }
 
 // send encodes the points of a slot's row, and closes the series that the last sending had and this
@@ -74,7 +73,7 @@ func (e *encoder) send(ctx context.Context, s *slot) error {
 
 // close sends the last points of series that end. It compares what was sent with what will be, resource
 // by resource.
-func (e *encoder) close(ctx context.Context, s *slot, top unique.Handle[owner]) error {
+func (e *encoder) close(ctx context.Context, s *slot, top ownerHandle) error {
 	type alive struct {
 		resource []byte
 		points   string
@@ -119,7 +118,7 @@ func (e *encoder) close(ctx context.Context, s *slot, top unique.Handle[owner]) 
 }
 
 // resource encodes the attributes of an object's resource.
-func (e *encoder) resource(r *row, top unique.Handle[owner]) {
+func (e *encoder) resource(r *row, top ownerHandle) {
 	e.base = appendAttrs(e.base[:0], 1, r.own)
 	e.base = appendAttrs(e.base, 1, r.shared.Value())
 	e.base = appendOwner(e.base, r.owner)
@@ -248,7 +247,7 @@ func (e *encoder) release() {
 }
 
 // appendOwner appends the name and uid of an owner.
-func appendOwner(dst []byte, h unique.Handle[owner]) []byte {
+func appendOwner(dst []byte, h ownerHandle) []byte {
 	if h == noOwner {
 		return dst
 	}

@@ -55,13 +55,11 @@ func packBytes(dst []byte, key attrKey, sh shape, s string) []byte {
 // clip makes s valid UTF-8 of at most maxText bytes.
 func clip(s string) string {
 	if len(s) > maxText {
-		s = s[:maxText]
-		for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
-			s = s[:len(s)-1]
+		n := maxText
+		for n > 0 && !utf8.RuneStart(s[n]) {
+			n--
 		}
-		if r, n := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && n == 1 {
-			s = s[:len(s)-1]
-		}
+		s = s[:n]
 	}
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\uFFFD")

@@ -217,7 +217,7 @@ func (b *builder) container(c *corev1.Container, typ string, st *corev1.Containe
 	if typ != "" {
 		attrs = packText(attrs, k8sContainerType, typ)
 	}
-	b.subs = append(b.subs, sub{string(own), unique.Make(string(attrs)), unique.Make(string(b.points))})
+	b.subs = append(b.subs, sub{string(own), unique.Make(string(attrs)), unique.Make(tidy(b.points))})
 	b.points = ofPod
 }
 
@@ -306,11 +306,11 @@ func (b *builder) ifThere(id metricID, l corev1.ResourceList, name corev1.Resour
 // splitImage takes an image reference apart; a digest is left out.
 func splitImage(ref string) (name, tag string) {
 	ref, _, _ = strings.Cut(ref, "@")
-	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
-		return ref[:i], ref[i+1:]
-	}
 	if ref == "" || strings.HasPrefix(ref, "sha256:") {
 		return "", ""
+	}
+	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
+		return ref[:i], ref[i+1:]
 	}
 	return ref, "latest"
 }

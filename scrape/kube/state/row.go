@@ -1,9 +1,11 @@
 package state
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+	"slices"
 	"unique"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -34,7 +36,7 @@ type row struct {
 	created uint32 // Unix time; start of its sums
 	own     string // attributes of its resource that are its own, packed
 	shared  text   // those that others have, too
-	owner   unique.Handle[owner]
+	owner   ownerHandle
 	points  string // packed
 	subs    []sub
 	slice   *slice // of an EndpointSlice, which has nothing else
@@ -60,6 +62,8 @@ type owner struct {
 	name, uid string
 	key       key
 }
+
+type ownerHandle = unique.Handle[owner]
 
 var noOwner = unique.Make(owner{})
 
@@ -96,7 +100,7 @@ var ownerKeys = [...][2]attrKey{
 }
 
 // controller finds who manages an object.
-func controller(m *metav1.ObjectMeta) unique.Handle[owner] {
+func controller(m *metav1.ObjectMeta) ownerHandle {
 	for i := range m.OwnerReferences {
 		r := &m.OwnerReferences[i]
 		if r.Controller == nil || !*r.Controller {
@@ -146,13 +150,46 @@ func (b *builder) begin(m *metav1.ObjectMeta, uid, name, namespace attrKey) {
 // end gives the row.
 func (b *builder) end() *row {
 	r := b.row
-	r.own, r.shared, r.points = string(b.own), unique.Make(string(b.shared)), string(b.points)
+	r.own, r.shared, r.points = string(b.own), unique.Make(string(b.shared)), tidy(b.points)
 	if len(b.subs) > 0 {
 		r.subs = append(make([]sub, 0, len(b.subs)), b.subs...)
 	}
 	clear(b.subs)
 	b.row = nil
 	return r
+}
+
+// tidy brings points of one metric together, which builders mostly did, and leaves one of several
+// that are the same series: objects may have a condition twice, a receiver may not.
+func tidy(points []byte) string {
+	p := string(points)
+	var seen [metrics]bool
+	good := true
+	for rest := p; len(rest) > 0 && good; {
+		m := metricID(rest[0])
+		good = !seen[m]
+		seen[m] = true
+		_, rest = nextPoint(rest)
+	}
+	if good {
+		return p
+	}
+	type one struct{ id, all string }
+	var list []one
+	for rest := p; len(rest) > 0; {
+		before := rest
+		var pt packedPoint
+		pt, rest = nextPoint(rest)
+		list = append(list, one{pt.id, before[:len(before)-len(rest)]})
+	}
+	slices.SortStableFunc(list, func(a, b one) int { return cmp.Compare(a.id, b.id) }) // an id begins with the metric
+	out := make([]byte, 0, len(points))
+	for i, o := range list {
+		if i+1 == len(list) || list[i+1].id != o.id {
+			out = append(out, o.all...)
+		}
+	}
+	return string(out)
 }
 
 // add puts an attribute on the resource, if there is a value. Those that many objects have go to

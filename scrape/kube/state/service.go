@@ -152,7 +152,7 @@ func (e *endpoints) points(of serviceName) text {
 	}) {
 		e.b.int(serviceEndpointCount, sums[k], present(kv{endpointCondition, k.condition}, kv{endpointAddressType, k.address}, kv{endpointZone, k.zone})...)
 	}
-	t := unique.Make(string(e.b.points))
+	t := unique.Make(tidy(e.b.points))
 	e.texts[serviceName{strings.Clone(of.namespace), strings.Clone(of.name)}] = t
 	return t
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-	"unique"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -148,7 +147,7 @@ func (s *Source) podInterval(stores []*store) func() time.Duration {
 
 // topOwner finds who is behind a controller: the deployment behind a replica set, the cron job behind
 // a job. Others stand for themselves.
-func (t *term) topOwner(h unique.Handle[owner]) unique.Handle[owner] {
+func (t *term) topOwner(h ownerHandle) ownerHandle {
 	if h == noOwner {
 		return h
 	}

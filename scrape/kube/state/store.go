@@ -5,7 +5,6 @@ import (
 	"hash/fnv"
 	"io"
 	"sync"
-	"unique"
 
 	"k8s.io/client-go/tools/cache"
 )
@@ -200,7 +199,7 @@ func (s *store) ready() (synced, settled bool) {
 }
 
 // owner finds the controller of an object by its key.
-func (s *store) owner(k key) unique.Handle[owner] {
+func (s *store) owner(k key) ownerHandle {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i, ok := s.index[k]; ok {
