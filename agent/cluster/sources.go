@@ -8,11 +8,12 @@ import (
 
 	"stint/export/otlp"
 	"stint/scrape/kube"
+	"stint/scrape/kube/state"
 )
 
 // Sources are the names that pipelines know, by signal.
 func Sources() map[string][]string {
-	return map[string][]string{"logs": {"otlp"}, "metrics": {"otlp", "self"}, "traces": {"otlp"}}
+	return map[string][]string{"logs": {"otlp"}, "metrics": {"otlp", "self", "state"}, "traces": {"otlp"}}
 }
 
 // source works on the leader alone. Run is called at the start of each term, and ends soon after
@@ -35,7 +36,9 @@ type listed struct {
 }
 
 // leaderSources are all that there are.
-var leaderSources = []listed{}
+var leaderSources = []listed{
+	{"state", otlp.Metrics, func(cfg *Config, d kube.Deps) (source, error) { return state.New(cfg.State, d) }},
+}
 
 // singleton is a source with its way out.
 type singleton struct {

@@ -127,7 +127,8 @@ func (s *Source) failing(ctx context.Context, st *store, namespace string, err e
 func (s *Source) working(st *store, namespace string) {
 	s.deps.Progress.Listed(st.part(namespace), nil)
 	if st.work() {
-		s.log(st, namespace).Info("a kind of object can be read again")
+		log := s.log(st, namespace)
+		log.Info("a kind of object can be read again")
 	}
 }
 
