@@ -69,7 +69,13 @@ func newSource(t testing.TB, cfg Config, url string, out func(*otlp.Chunk)) (*So
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	client, err := kube.NewClient(kube.Config{Kubeconfig: file}, "1.2.3")
+	return newSourceOf(t, cfg, file, out)
+}
+
+// newSourceOf is newSource for a kubeconfig file.
+func newSourceOf(t testing.TB, cfg Config, kubeconfig string, out func(*otlp.Chunk)) (*Source, *rig) {
+	t.Helper()
+	client, err := kube.NewClient(kube.Config{Kubeconfig: kubeconfig}, "1.2.3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +100,16 @@ func newRig(t testing.TB, cfg Config, server *apiServer) *rig {
 	if err := cfg.Check(); err != nil {
 		t.Fatal(err)
 	}
-	s, r := newSource(t, cfg, server.url, nil)
+	_, r := newSource(t, cfg, server.url, nil)
 	r.server = server
+	r.start()
+	return r
+}
+
+// start begins to read, and waits until there is a first answer for each kind.
+func (r *rig) start() {
+	r.t.Helper()
+	s, t := r.Source, r.t
 	r.term = s.newTerm()
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -113,7 +127,6 @@ func newRig(t testing.TB, cfg Config, server *apiServer) *rig {
 	r.until("everything is listed", func() bool {
 		return !slices.ContainsFunc(r.term.stores, func(st *store) bool { _, ok := st.ready(); return !ok })
 	})
-	return r
 }
 
 // until waits for what the reflectors do.
