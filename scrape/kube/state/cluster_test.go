@@ -244,6 +244,9 @@ func TestRealRestart(t *testing.T) {
 		seven = len(got) == 1 && got[0] == "{} 7"
 		time.Sleep(50 * time.Millisecond) // reflectors back off for seconds
 	}
+	if strings.Contains(r.logged.String(), "not allowed") {
+		t.Errorf("a server that has just started refuses for a moment; that is no matter:\n%s", r.logged)
+	}
 	if got := r.interval().of("k8s.deployment.desired", "k8s.namespace.name="+ns); len(got) != 0 || ended != 1 {
 		t.Errorf("the deployment ended %d times, then %q", ended, got)
 	}
@@ -254,6 +257,7 @@ func TestRealForbidden(t *testing.T) {
 	s := kubetest.Shared()
 	_, r := newSourceOf(t, Defaults(), s.ConfigFor(t, "stint", "nobody"), nil)
 	r.start()
+	r.until("all is said", func() bool { return strings.Count(r.logged.String(), "level=ERROR") >= len(r.Source.kinds) })
 	log := r.logged.String()
 	for _, k := range r.Source.kinds {
 		if strings.Count(log, k.quotedRule()) != 1 {

@@ -18,11 +18,15 @@ import (
 const (
 	// pageSize is how many objects a list asks for at once: 500 pods of 10 KB.
 	pageSize = 500
-	// missingRetry is how often a kind is tried that the server does not know, or not to us.
-	missingRetry = 5 * time.Minute
-	// A list that failed for another reason is tried again after these.
+	// A list that failed is tried again after these, doubled each time.
 	minRetry = 800 * time.Millisecond
 	maxRetry = 30 * time.Second
+	// missingRetry is the most for a kind that the server does not have, or not for us. It begins like
+	// the others: a server that has just started does not know its roles for some milliseconds, and
+	// refuses everything.
+	missingRetry = 5 * time.Minute
+	// tellRefusals is after how many refusals that is said; some 4 s.
+	tellRefusals = 3
 )
 
 // reflect keeps a store up to date until ctx ends.
@@ -58,17 +62,23 @@ func (s *Source) reflect(ctx context.Context, st *store, namespace string) {
 	r := cache.NewReflectorWithOptions(lw, st.kind.object, st, cache.ReflectorOptions{
 		Name: "state", TypeDescription: st.kind.name, Clock: hurryClock{ctx: ctx},
 	})
-	for retry := minRetry; ; {
+	retry, refusals := minRetry, 0
+	for {
 		began := time.Now()
 		err := r.ListAndWatchWithContext(ctx)
 		if time.Since(began) > maxRetry {
 			retry = minRetry
 		}
-		wait := retry + rand.N(retry)
+		wait, most := retry+rand.N(retry), maxRetry
 		if err != nil && missing(err) {
-			wait = missingRetry
+			most = missingRetry
+			if refusals++; refusals == tellRefusals {
+				s.refused(st, namespace, err)
+			}
+		} else {
+			refusals = 0
 		}
-		retry = min(2*retry, maxRetry)
+		retry = min(2*retry, most)
 		select {
 		case <-ctx.Done():
 			return
@@ -102,24 +112,28 @@ func missing(err error) bool {
 // unsupported says whether the server can't stream a list, so that pages are asked for.
 func unsupported(err error) bool { return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) }
 
-// failing tells that a kind can't be read: once, until it can.
+// failing tells that a kind can't be read. That it may not be is said by refused, later.
 func (s *Source) failing(ctx context.Context, st *store, namespace string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
 	s.metrics.failures.WithLabelValues(st.kind.name).Inc()
 	s.deps.Progress.Listed(st.part(namespace), err)
-	if !st.fail() {
-		return
-	}
-	log := s.log(st, namespace)
-	switch {
-	case apierrors.IsForbidden(err):
-		log.Error("not allowed to read a kind of object; its metrics are missing", "rule", st.kind.rule(), "role", st.kind.role(namespace), "retry_every", missingRetry, "err", err)
-	case missing(err):
-		log.Warn("the API server does not have a kind of object; its metrics are missing", "retry_every", missingRetry, "err", err)
-	default:
+	st.fail()
+	if !missing(err) && st.tell() {
+		log := s.log(st, namespace)
 		log.Warn("a kind of object can't be read; what is known of it is still sent", "err", err)
+	}
+}
+
+// refused says that a kind is missing, once until it can be read.
+func (s *Source) refused(st *store, namespace string, err error) {
+	st.tell()
+	log := s.log(st, namespace)
+	if apierrors.IsForbidden(err) {
+		log.Error("not allowed to read a kind of object; its metrics are missing", "rule", st.kind.rule(), "role", st.kind.role(namespace), "retry_every", missingRetry, "err", err)
+	} else {
+		log.Warn("the API server does not have a kind of object; its metrics are missing", "retry_every", missingRetry, "err", err)
 	}
 }
 

@@ -271,11 +271,30 @@ func TestForbidden(t *testing.T) {
 		}
 	}
 	want(t, "the pod", r.interval().of("k8s.pod.phase"), "{} 2")
-	if n := counted(t, r.metrics.failures.WithLabelValues("deployments")); n < 1 || n > 2 { // a stream and a list
+	if n := counted(t, r.metrics.failures.WithLabelValues("deployments")); n != 2*tellRefusals { // a stream and a list each
 		t.Errorf("%v failures", n)
 	}
 	if why := r.progress.Stuck(); why != "" {
 		t.Error(why)
+	}
+	a.refuse("horizontalpodautoscalers", 0, "")
+	r.until("that is said", func() bool {
+		return strings.Contains(r.logged.String(), `level=INFO msg="a kind of object can be read again" kind=horizontalpodautoscalers`)
+	})
+}
+
+// A server that has just started refuses everything for a moment: that is over in seconds, and nobody
+// is told of roles.
+func TestRefusedForAMoment(t *testing.T) {
+	a := newAPIServer(t)
+	a.set(pods, pod(1, "a", "n1", "Running", nil, nil))
+	a.refuse(pods, 403, "Forbidden")
+	r := newRig(t, Defaults(), a)
+	a.refuse(pods, 0, "")
+	r.caughtUp(pods)
+	want(t, "the pod", r.interval().of("k8s.pod.phase"), "{} 2")
+	if strings.Contains(r.logged.String(), "level=") {
+		t.Errorf("logged:\n%s", r.logged)
 	}
 }
 

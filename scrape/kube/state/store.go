@@ -27,7 +27,8 @@ type store struct {
 	ended  []slot // objects that are gone and whose series were not closed yet
 	lost   int    // that were not remembered; see maxEnded
 	synced bool   // listed once
-	failed bool   // could not be listed last
+	failed bool   // could not be read last
+	told   bool   // that was logged
 }
 
 // maxEnded bounds how many objects wait for the closing of their series: 64 MB. Between two
@@ -175,19 +176,26 @@ func (s *store) end(sl slot) {
 	}
 }
 
-// work says that the kind can be read, and whether that is new.
+// work says that the kind can be read, and whether the opposite was told.
 func (s *store) work() (again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	again, s.failed = s.failed, false
+	again, s.failed, s.told = s.told, false, false
 	return again
 }
 
-// fail says that the kind can't be listed, and whether that is new.
-func (s *store) fail() (first bool) {
+// fail says that the kind can't be read.
+func (s *store) fail() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	first, s.failed = !s.failed, true
+	s.failed = true
+}
+
+// tell says whether that is to be told.
+func (s *store) tell() (first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first, s.told = !s.told, true
 	return first
 }
 
