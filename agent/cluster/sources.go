@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -38,6 +39,11 @@ type listed struct {
 // leaderSources are all that there are.
 var leaderSources = []listed{
 	{"state", otlp.Metrics, func(cfg *Config, d kube.Deps) (source, error) { return state.New(cfg.State, d) }},
+}
+
+// sourcesOf are those that are not turned off: without any, nobody contends for the lease.
+func sourcesOf(cfg *Config) []listed {
+	return slices.DeleteFunc(slices.Clone(leaderSources), func(l listed) bool { return l.name == "state" && !cfg.State.Enabled })
 }
 
 // singleton is a source with its way out.

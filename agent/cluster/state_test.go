@@ -3,12 +3,16 @@
 package cluster
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"stint/agent/process"
+	"stint/export"
 )
 
 // Metrics of the state are switched by their names, which have dots.
@@ -31,5 +35,26 @@ func TestStateSwitches(t *testing.T) {
 	}
 	if _, faults = load("state: {metrics: {k8s.pod.faze: {enabled: true}}}"); !strings.Contains(faults, "k8s.pod.faze: no such metric") {
 		t.Error(faults)
+	}
+}
+
+// Without sources for a leader no API server is needed, as of gateways outside of Kubernetes.
+func TestWithoutState(t *testing.T) {
+	for enabled, want := range map[bool]string{true: "no API server", false: ""} {
+		cfg := replicaConfig(t)
+		cfg.Kubernetes.Kubeconfig, cfg.Pipelines = "", nil
+		cfg.State.Enabled = enabled
+		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, Sources())
+		c, err := New(cfg, "test", slog.New(slog.DiscardHandler))
+		if got := fmt.Sprint(err); err != nil && (want == "" || !strings.Contains(got, want)) || err == nil && want != "" {
+			t.Errorf("state.enabled=%v: %v", enabled, err)
+		}
+		if c != nil && err == nil {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := c.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 // Config says which metrics of the cluster's objects are sent.
 type Config struct {
-	Enabled                  bool              `yaml:"enabled" doc:"send metrics of the cluster's objects"`
+	Enabled                  bool              `yaml:"enabled" doc:"send metrics of the cluster's objects; false: nothing of them is asked, whatever pipelines say"`
 	Interval                 time.Duration     `yaml:"interval" doc:"time between two sets of points; they lie on the grid of whole intervals; 1s to 1h"`
 	PodInterval              time.Duration     `yaml:"pod_interval" doc:"the same for pods and containers; 0s: interval, but 30s at least from 20000 pods on"`
 	Names                    string            `yaml:"names" enum:"k8s_cluster,semconv,both" doc:"names where the OpenTelemetry Collector's k8s_cluster has others than the semantic conventions; what it does not tell has the conventions' name"`
