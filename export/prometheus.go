@@ -27,6 +27,7 @@ var (
 		"k8s.cluster.name": true, "k8s.namespace.name": true, "k8s.node.name": true, "k8s.pod.name": true, "k8s.pod.uid": true,
 		"k8s.container.name": true, "k8s.deployment.name": true, "k8s.replicaset.name": true, "k8s.statefulset.name": true,
 		"k8s.daemonset.name": true, "k8s.job.name": true, "k8s.cronjob.name": true, "k8s.hpa.name": true, "k8s.resourcequota.name": true,
+		"k8s.replicationcontroller.name": true, "k8s.poddisruptionbudget.name": true,
 		"k8s.service.name": true, "k8s.persistentvolume.name": true, "k8s.persistentvolumeclaim.name": true, "k8s.volume.name": true,
 		"k8s.node.system_container.name": true, "host.name": true, "container.id": true, "container.name": true, "systemd.unit.name": true,
 		"process.pid": true, "process.executable.name": true,

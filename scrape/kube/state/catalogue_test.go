@@ -179,3 +179,25 @@ func TestSwitches(t *testing.T) {
 		}
 	}
 }
+
+// Prometheus tells series apart by labels alone: what names an object of each kind must become one.
+// The list is export's, which this package may not import.
+func TestPrometheusKnowsTheNames(t *testing.T) {
+	source, err := os.ReadFile("../../../export/prometheus.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := oneOfEach("n")
+	for i := range kinds {
+		k := &kinds[i]
+		if k.metrics == "" {
+			continue
+		}
+		b := newBench(t, everything(), k.name)
+		b.send(all[k.name][0])
+		key := keyNames[func() attrKey { _, rest := nextAttr(b.st.slots[0].row.own); a, _ := nextAttr(rest); return a.key }()]
+		if !strings.Contains(string(source), `"`+key+`": true`) {
+			t.Errorf("export/prometheus.go does not make a label of %s", key)
+		}
+	}
+}
