@@ -29,8 +29,8 @@ func TestStateSwitches(t *testing.T) {
 		}
 		return cfg, strings.Join(faults, "\n")
 	}
-	cfg, faults := load("state:\n  names: both\n  metrics:\n    k8s.pod.phase: {enabled: false}\n    k8s.node.info: {enabled: true}\n")
-	if faults != "" || cfg.State.Names != "both" || cfg.State.Metrics["k8s.pod.phase"].Enabled || !cfg.State.Metrics["k8s.node.info"].Enabled || len(cfg.State.Metrics) != 2 {
+	cfg, faults := load("state:\n  names: both\n  metrics:\n    k8s.pod.phase: {enabled: false}\n    k8s.node.info: {enabled: true}\n  labels: {pod: [app, \"example.org/*\"]}\n")
+	if faults != "" || cfg.State.Names != "both" || cfg.State.Metrics["k8s.pod.phase"].Enabled || !cfg.State.Metrics["k8s.node.info"].Enabled || len(cfg.State.Metrics) != 2 || len(cfg.State.Labels["pod"]) != 2 {
 		t.Errorf("%+v\n%s", cfg.State, faults)
 	}
 	if _, faults = load("state: {metrics: {k8s.pod.faze: {enabled: true}}}"); !strings.Contains(faults, "k8s.pod.faze: no such metric") {

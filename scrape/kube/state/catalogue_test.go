@@ -141,6 +141,7 @@ func TestConfigCheck(t *testing.T) {
 		t.Error(err)
 	}
 	c := Config{Interval: time.Millisecond, PodInterval: 2 * time.Hour, Names: "other", Namespaces: []string{"a", "*", "a"},
+		Labels:  map[string][]string{"pods": {"a"}, "pod": {"app", "[", ""}},
 		Metrics: map[string]Switch{"k8s.pod.phase": {}, "k8s.pod.faze": {true}}}
 	want := []string{
 		"state.interval: 1ms is out of range; give 1s to 1h",
@@ -148,6 +149,9 @@ func TestConfigCheck(t *testing.T) {
 		`state.names: "other" is none of k8s_cluster, semconv, both; write one of them`,
 		`state.namespaces[1]: "*" is not the name of a namespace; there are no patterns here`,
 		`state.namespaces[2]: "a" stands there twice; remove one`,
+		`state.labels.pod[1]: "[" is no glob; see path.Match of Go`,
+		`state.labels.pod[2]: "" is no glob; see path.Match of Go`,
+		"state.labels.pods: no such kind; write pod, node, namespace or deployment",
 		"state.metrics.k8s.pod.faze: no such metric; docs/cluster-metrics.md lists them",
 	}
 	if got := strings.Split(c.Check().Error(), "\n"); !slices.Equal(got, want) {

@@ -9,23 +9,25 @@ package state
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"path"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 )
 
 // Config says which metrics of the cluster's objects are sent.
 type Config struct {
-	Enabled                  bool              `yaml:"enabled" doc:"send metrics of the cluster's objects; false: nothing of them is asked, whatever pipelines say"`
-	Interval                 time.Duration     `yaml:"interval" doc:"time between two sets of points; they lie on the grid of whole intervals; 1s to 1h"`
-	PodInterval              time.Duration     `yaml:"pod_interval" doc:"the same for pods and containers; 0s: interval, but 30s at least from 20000 pods on"`
-	Names                    string            `yaml:"names" enum:"k8s_cluster,semconv,both" doc:"names where the OpenTelemetry Collector's k8s_cluster has others than the semantic conventions; what it does not tell has the conventions' name"`
-	Namespaces               []string          `yaml:"namespaces" doc:"only objects of these namespaces, for which Roles are enough; nodes, namespaces and persistent volumes, which are in none, are then left out; empty: all"`
-	NodeConditionsToReport   []string          `yaml:"node_conditions_to_report" doc:"types of node conditions, such as Ready; * is every type"`
-	AllocatableTypesToReport []string          `yaml:"allocatable_types_to_report" doc:"resources of nodes, such as cpu, memory, ephemeral-storage, pods; * is every resource"`
-	SkipEmptyReplicaSets     bool              `yaml:"skip_empty_replica_sets" doc:"leave out replica sets that want and have no pod: the history of deployments, up to ten each"`
-	Metrics                  map[string]Switch `yaml:"metrics" doc:"metrics, by either name, that are switched on or off against their default"`
+	Enabled                  bool                `yaml:"enabled" doc:"send metrics of the cluster's objects; false: nothing of them is asked, whatever pipelines say"`
+	Interval                 time.Duration       `yaml:"interval" doc:"time between two sets of points; they lie on the grid of whole intervals; 1s to 1h"`
+	PodInterval              time.Duration       `yaml:"pod_interval" doc:"the same for pods and containers; 0s: interval, but 30s at least from 20000 pods on"`
+	Names                    string              `yaml:"names" enum:"k8s_cluster,semconv,both" doc:"names where the OpenTelemetry Collector's k8s_cluster has others than the semantic conventions; what it does not tell has the conventions' name"`
+	Namespaces               []string            `yaml:"namespaces" doc:"only objects of these namespaces, for which Roles are enough; nodes, namespaces and persistent volumes, which are in none, are then left out; empty: all"`
+	NodeConditionsToReport   []string            `yaml:"node_conditions_to_report" doc:"types of node conditions, such as Ready; * is every type"`
+	AllocatableTypesToReport []string            `yaml:"allocatable_types_to_report" doc:"resources of nodes, such as cpu, memory, ephemeral-storage, pods; * is every resource"`
+	SkipEmptyReplicaSets     bool                `yaml:"skip_empty_replica_sets" doc:"leave out replica sets that want and have no pod: the history of deployments, up to ten each"`
+	Labels                   map[string][]string `yaml:"labels" doc:"labels that become attributes label.NAME of k8s.KIND.labels, by KIND: pod, node, namespace, deployment; globs, where * stops at /; none: no such metric. They may hold secrets, and many values"`
+	Metrics                  map[string]Switch   `yaml:"metrics" doc:"metrics, by either name, that are switched on or off against their default"`
 }
 
 // Switch turns a metric on or off.
@@ -73,12 +75,17 @@ func (c Config) Check() error {
 			fault("namespaces[%d]: %q stands there twice; remove one", i, ns)
 		}
 	}
-	names := make([]string, 0, len(c.Metrics))
-	for name := range c.Metrics {
-		names = append(names, name)
+	for _, kind := range slices.Sorted(maps.Keys(c.Labels)) {
+		if _, ok := labelMetrics[kind]; !ok {
+			fault("labels.%s: no such kind; write pod, node, namespace or deployment", kind)
+		}
+		for i, glob := range c.Labels[kind] {
+			if _, err := path.Match(glob, ""); err != nil || glob == "" {
+				fault("labels.%s[%d]: %q is no glob; see path.Match of Go", kind, i, glob)
+			}
+		}
 	}
-	sort.Strings(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(c.Metrics)) {
 		if len(named(name)) == 0 {
 			fault("metrics.%s: no such metric; docs/cluster-metrics.md lists them", name)
 		}

@@ -33,7 +33,7 @@ func oneOfEach(namespace string) map[string][]runtime.Object {
 	n := 0
 	m := func(name string) metav1.ObjectMeta {
 		n++
-		return metav1.ObjectMeta{Name: name, Namespace: namespace, UID: types.UID(uid(n)), CreationTimestamp: metav1.NewTime(time.Unix(1_790_000_000, 0)), Generation: 1}
+		return metav1.ObjectMeta{Labels: map[string]string{"example.org/x": "y"}, Name: name, Namespace: namespace, UID: types.UID(uid(n)), CreationTimestamp: metav1.NewTime(time.Unix(1_790_000_000, 0)), Generation: 1}
 	}
 	global := func(name string) metav1.ObjectMeta {
 		o := m(namespace + "-" + name)
@@ -85,7 +85,7 @@ func oneOfEach(namespace string) map[string][]runtime.Object {
 		Capacity:    amounts("cpu", "2", "memory", "4Gi", "ephemeral-storage", "9Gi", "pods", "110", "nvidia.com/gpu", "1"),
 		NodeInfo:    corev1.NodeSystemInfo{KubeletVersion: "v1.37.2", ContainerRuntimeVersion: "containerd://2.3.7", OperatingSystem: "linux"},
 	}}
-	node.Labels = map[string]string{"node-role.kubernetes.io/worker": ""}
+	node.Labels = map[string]string{"node-role.kubernetes.io/worker": "", "example.org/x": "y"}
 	for _, c := range Defaults().NodeConditionsToReport {
 		node.Status.Conditions = append(node.Status.Conditions, corev1.NodeCondition{Type: corev1.NodeConditionType(c), Status: "True"})
 	}

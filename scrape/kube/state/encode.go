@@ -265,6 +265,8 @@ func appendAttrs(dst []byte, field int, packed string) []byte {
 		switch a.shape {
 		case shapeText:
 			dst = otlp.AppendText(dst, field, k, a.bytes)
+		case shapeNamed:
+			dst = otlp.AppendText(dst, field, a.named, a.bytes)
 		case shapeList:
 			dst = otlp.AppendTextList(dst, field, k, a.bytes)
 		case shapeUUID:

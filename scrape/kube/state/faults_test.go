@@ -184,6 +184,17 @@ func TestOneMessageAMetric(t *testing.T) {
 	}
 }
 
+// Only labels that are allowed are told, in one order whatever map they come from.
+func TestLabels(t *testing.T) {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", UID: "u", Labels: map[string]string{"app": "web", "team": "x", "token": "secret", "example.org/tier": "b\xff", "example.org/other": "c"}}}
+	cfg := Defaults()
+	want(t, "labels by default", newBench(t, cfg, pods).send(p).of("k8s.pod.labels"))
+	cfg.Labels = map[string][]string{"pod": {"app", "te*", "example.org/t*"}}
+	want(t, "labels", newBench(t, cfg, pods).send(p).of("k8s.pod.labels"), "{label.app=web label.example.org/tier=b\uFFFD label.team=x} 1")
+	p.Labels = map[string]string{"other": "x"}
+	want(t, "labels of which none is allowed", newBench(t, cfg, pods).send(p).of("k8s.pod.labels"))
+}
+
 // A series that an object has twice is sent once.
 func TestTwice(t *testing.T) {
 	c := func(s corev1.ConditionStatus) corev1.NodeCondition {

@@ -36,6 +36,7 @@ func everything() Config {
 	cfg.Names = Both
 	cfg.SkipEmptyReplicaSets = false
 	cfg.NodeConditionsToReport = []string{"*"}
+	cfg.Labels = map[string][]string{"pod": {"*", "*/*"}, "node": {"*", "*/*"}, "namespace": {"*", "*/*"}, "deployment": {"*", "*/*"}}
 	cfg.Metrics = map[string]Switch{}
 	for i := range table[1:] {
 		cfg.Metrics[table[i+1].Name] = Switch{true}

@@ -51,6 +51,9 @@ func Metrics() []series.Metric {
 	return all
 }
 
+// labelMetrics are the metrics of labels.
+var labelMetrics = map[string]metricID{"pod": podLabels, "node": nodeLabels, "namespace": namespaceLabels, "deployment": deploymentLabels}
+
 // named finds the metric that a switch means, by either name.
 func named(name string) (ids []metricID) {
 	for i := range table {
@@ -65,6 +68,9 @@ func named(name string) (ids []metricID) {
 func (c *Config) switches() (on [metrics]bool) {
 	for i := range table {
 		on[i] = !table[i].off
+	}
+	for kind, id := range labelMetrics {
+		on[id] = len(c.Labels[kind]) > 0
 	}
 	for name, s := range c.Metrics {
 		for _, id := range named(name) {

@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
+
+	"stint/export/otlp"
 )
 
 // Rows are kept packed: a string of attributes, and one of points. An attribute is
@@ -28,6 +30,7 @@ const (
 	shapeHash        // 32 bytes, sent as 64 hex digits
 	shapeTrue        // no bytes
 	shapeFalse       // no bytes
+	shapeNamed       // text, behind its own key, encoded and with its length; the key's place has 0
 )
 
 // value kinds of a packed point.
@@ -50,6 +53,14 @@ func packBytes(dst []byte, key attrKey, sh shape, s string) []byte {
 	dst = append(dst, byte(key), byte(sh))
 	dst = binary.AppendUvarint(dst, uint64(len(s)))
 	return append(dst, s...)
+}
+
+// packNamed appends an attribute whose key is not in the list.
+func packNamed(dst []byte, k otlp.Key, s string) []byte {
+	dst = append(dst, 0, byte(shapeNamed))
+	dst = append(binary.AppendUvarint(dst, uint64(len(k))), k...)
+	s = clip(s)
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
 // clip makes s valid UTF-8 of at most maxText bytes.
@@ -128,6 +139,7 @@ func unhex(c byte) byte {
 // attr is a packed attribute that is being read.
 type attr struct {
 	key   attrKey
+	named otlp.Key // with shapeNamed
 	shape shape
 	bytes string
 }
@@ -137,8 +149,12 @@ func nextAttr(p string) (a attr, rest string) {
 	a.key, a.shape = attrKey(p[0]), shape(p[1])
 	p = p[2:]
 	n := 0
+	if a.shape == shapeNamed {
+		l, w := uvarint(p)
+		a.named, p = otlp.Key(p[w:w+int(l)]), p[w+int(l):]
+	}
 	switch a.shape {
-	case shapeText, shapeList:
+	case shapeText, shapeList, shapeNamed:
 		l, w := uvarint(p)
 		p, n = p[w:], int(l)
 	case shapeUUID:

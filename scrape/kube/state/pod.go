@@ -153,6 +153,7 @@ func (b *builder) podInfos(p *corev1.Pod) {
 		b.int(podInfo, 1, attrs...)
 	}
 	b.owners(podOwner, p.OwnerReferences)
+	b.labels("pod", p.Labels)
 	if b.on[podVolumePVCInfo] {
 		for _, v := range p.Spec.Volumes {
 			switch {

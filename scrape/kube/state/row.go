@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+	"path"
 	"slices"
 	"unique"
 
@@ -12,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"stint/export/otlp"
 )
 
 // key identifies an object: its uid.
@@ -276,6 +279,34 @@ func (b *builder) quantity(id metricID, q resource.Quantity, attrs ...kv) {
 		b.int(id, q.Value(), attrs...)
 	}
 }
+
+// labels adds the labels that are allowed.
+func (b *builder) labels(kind string, of map[string]string) {
+	id := labelMetrics[kind]
+	if !b.on[id] {
+		return
+	}
+	var names []string
+	for name := range of {
+		if slices.ContainsFunc(b.cfg.Labels[kind], func(glob string) bool { ok, _ := path.Match(glob, name); return ok }) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	names = names[:min(len(names), maxLabels)]
+	b.points = append(b.points, byte(id), byte(len(names)))
+	for _, name := range names {
+		b.points = packNamed(b.points, otlp.NewKey("label."+clip(name)), of[name])
+	}
+	b.points = append(b.points, valueInt)
+	b.points = binary.AppendVarint(b.points, 1)
+}
+
+// maxLabels is how many labels of an object are sent at most.
+const maxLabels = 64
 
 // condition adds a condition's status with its reason.
 func (b *builder) condition(id metricID, typ, status, reason string) {

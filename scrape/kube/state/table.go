@@ -26,6 +26,7 @@ const (
 	podOverheadMemory
 	podInfo
 	podOwner
+	podLabels
 	podVolumePVCInfo
 	podTolerations
 	containerCPURequestDesired
@@ -67,11 +68,13 @@ const (
 	nodeTaint
 	nodeInfo
 	nodeRole
+	nodeLabels
 	nodeCreatedTime
 	nodeDeletionTime
 	namespacePhase
 	namespaceCondition
 	namespaceCreatedTime
+	namespaceLabels
 	deploymentPodDesired
 	deploymentPodAvailable
 	deploymentPodReplicas
@@ -86,6 +89,7 @@ const (
 	deploymentRollingupdateMaxUnavailable
 	deploymentRollingupdateMaxSurge
 	deploymentCreatedTime
+	deploymentLabels
 	replicaSetPodDesired
 	replicaSetPodAvailable
 	replicaSetPodReady
@@ -250,6 +254,9 @@ var table = [metrics]metric{
 	podOwner: {Metric: otlp.Metric{Name: "k8s.pod.owner", Unit: "1", Instrument: otlp.Gauge},
 		kind: "pod", desc: "1 for each owner of the pod.", off: true, attributes: "owner_kind; owner_name; owner_is_controller",
 		source: "Pod .metadata.ownerReferences[]"},
+	podLabels: {Metric: otlp.Metric{Name: "k8s.pod.labels", Unit: "1", Instrument: otlp.Gauge},
+		kind: "pod", desc: "1, with labels of the pod in the attributes: those that state.labels names.", off: true, attributes: "label.<name>",
+		source: "Pod .metadata.labels"},
 	podVolumePVCInfo: {Metric: otlp.Metric{Name: "k8s.pod.volume.persistentvolumeclaim.info", Unit: "1", Instrument: otlp.Gauge},
 		kind: "pod", desc: "1 for each volume of the pod that is a claim.", off: true, attributes: "k8s.volume.name; k8s.persistentvolumeclaim.name; read_only; ephemeral",
 		source: "Pod .spec.volumes[].persistentVolumeClaim / .ephemeral"},
@@ -373,6 +380,9 @@ var table = [metrics]metric{
 	nodeRole: {Metric: otlp.Metric{Name: "k8s.node.role", Unit: "1", Instrument: otlp.Gauge},
 		kind: "node", desc: "1 for each role of the node.", off: true, attributes: "role",
 		source: "Node .metadata.labels[node-role.kubernetes.io/*]"},
+	nodeLabels: {Metric: otlp.Metric{Name: "k8s.node.labels", Unit: "1", Instrument: otlp.Gauge},
+		kind: "node", desc: "1, with labels of the node in the attributes: those that state.labels names.", off: true, attributes: "label.<name>",
+		source: "Node .metadata.labels"},
 	nodeCreatedTime: {Metric: otlp.Metric{Name: "k8s.node.created_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
 		kind: "node", desc: "When the node was registered, Unix time.", off: true,
 		source: "Node .metadata.creationTimestamp"},
@@ -388,6 +398,9 @@ var table = [metrics]metric{
 	namespaceCreatedTime: {Metric: otlp.Metric{Name: "k8s.namespace.created_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
 		kind: "namespace", desc: "When the namespace was created, Unix time.", off: true,
 		source: "Namespace .metadata.creationTimestamp"},
+	namespaceLabels: {Metric: otlp.Metric{Name: "k8s.namespace.labels", Unit: "1", Instrument: otlp.Gauge},
+		kind: "namespace", desc: "1, with labels of the namespace in the attributes: those that state.labels names.", off: true, attributes: "label.<name>",
+		source: "Namespace .metadata.labels"},
 	deploymentPodDesired: {Metric: otlp.Metric{Name: "k8s.deployment.pod.desired", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "deployment", desc: "Pods that the deployment wants.", peer: "k8s.deployment.desired",
 		source: "Deployment .spec.replicas (nil means 1)"},
@@ -430,6 +443,9 @@ var table = [metrics]metric{
 	deploymentCreatedTime: {Metric: otlp.Metric{Name: "k8s.deployment.created_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
 		kind: "deployment", desc: "When the deployment was created, Unix time.", off: true,
 		source: "Deployment .metadata.creationTimestamp"},
+	deploymentLabels: {Metric: otlp.Metric{Name: "k8s.deployment.labels", Unit: "1", Instrument: otlp.Gauge},
+		kind: "deployment", desc: "1, with labels of the deployment in the attributes: those that state.labels names.", off: true, attributes: "label.<name>",
+		source: "Deployment .metadata.labels"},
 	replicaSetPodDesired: {Metric: otlp.Metric{Name: "k8s.replicaset.pod.desired", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "replicaset", desc: "Pods that the replica set wants.", peer: "k8s.replicaset.desired",
 		source: "ReplicaSet .spec.replicas"},

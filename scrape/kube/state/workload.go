@@ -33,6 +33,7 @@ func (b *builder) deployment(d *appsv1.Deployment) *row {
 		b.scaled(deploymentRollingupdateMaxSurge, u.MaxSurge, desired, true)
 	}
 	b.time(deploymentCreatedTime, &d.CreationTimestamp)
+	b.labels("deployment", d.Labels)
 	return b.end()
 }
 
