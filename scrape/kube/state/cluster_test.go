@@ -32,6 +32,16 @@ func realRig(t *testing.T, cfg Config) *rig {
 	return r
 }
 
+// kindNamed finds a kind.
+func kindNamed(t testing.TB, name string) *kind {
+	t.Helper()
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+	if i < 0 {
+		t.Fatalf("no kind %s", name)
+	}
+	return &kinds[i]
+}
+
 // resourceOf is where a kind's objects are written.
 func resourceOf(t *testing.T, name, namespace string) dynamic.ResourceInterface {
 	k := kindNamed(t, name)

@@ -36,7 +36,7 @@ type Switch struct {
 }
 
 // manyPods is from how many pods on they are sent every 30 s, unless pod_interval says otherwise:
-// 150,000 pods with their containers are 1 GB of points, however often they are sent.
+// 150,000 pods with their containers are 3.4 million points and 750 MB, each time they are sent.
 const (
 	manyPods         = 20_000
 	manyPodsInterval = 30 * time.Second

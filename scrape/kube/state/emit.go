@@ -52,7 +52,7 @@ func (e *emitter) run(ctx context.Context, interval func() time.Duration) {
 				return
 			case <-timer.C:
 			}
-			if last.Sub(time.Now()) > every { // the clock was set back
+			if time.Until(last) > every { // the clock was set back
 				last = floor(time.Now(), every)
 			}
 			continue

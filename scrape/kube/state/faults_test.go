@@ -20,23 +20,12 @@ import (
 	"stint/export/otlp"
 )
 
-// kindNamed finds a kind.
-func kindNamed(t testing.TB, name string) *kind {
-	t.Helper()
-	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
-	if i < 0 {
-		t.Fatalf("no kind %s", name)
-	}
-	return &kinds[i]
-}
-
-// encode sends objects of one kind once, without a server, and what follows of the same.
+// bench sends objects of one kind, without a server.
 type bench struct {
-	t   testing.TB
-	st  *store
-	e   *emitter
-	f   *found
-	now uint64
+	t  testing.TB
+	st *store
+	e  *emitter
+	f  *found
 }
 
 func newBench(t testing.TB, cfg Config, name string) *bench {

@@ -45,6 +45,12 @@ type row struct {
 	slice   *slice // of an EndpointSlice, which has nothing else
 }
 
+// equal says whether two rows tell the same.
+func (r *row) equal(o *row) bool {
+	return r.key == o.key && r.created == o.created && r.own == o.own && r.shared == o.shared && r.owner == o.owner && r.points == o.points &&
+		slices.Equal(r.subs, o.subs) && r.slice == nil && o.slice == nil
+}
+
 // sub is a part of an object with a resource of its own, a container; or, without one, points of the
 // object itself that come from elsewhere.
 type sub struct {

@@ -31,7 +31,6 @@ type apiServer struct {
 
 // served is a kind of object.
 type served struct {
-	kind, apiVersion string
 	objects          map[string]object // by namespace/name
 	events           []event
 	oldest           int    // a watch from before this has expired
@@ -52,7 +51,7 @@ type event struct {
 func newAPIServer(t testing.TB) *apiServer {
 	a := &apiServer{t: t, resources: map[string]*served{}, changed: make(chan struct{}), version: 1000}
 	for i := range kinds {
-		a.resources[kinds[i].path()] = &served{objects: map[string]object{}, apiVersion: strings.TrimPrefix(kinds[i].group+"/", "/") + "v1"}
+		a.resources[kinds[i].path()] = &served{objects: map[string]object{}}
 	}
 	srv := httptest.NewServer(a)
 	t.Cleanup(srv.Close)
@@ -234,12 +233,7 @@ func (a *apiServer) list(w http.ResponseWriter, req *http.Request, r *served, na
 		meta["continue"] = strconv.Itoa(from + limit)
 		all = all[:limit]
 	}
-	kind, version := "List", r.apiVersion
-	if len(all) > 0 {
-		kind, version = fmt.Sprint(all[0]["kind"], "List"), all[0]["apiVersion"].(string)
-	} else {
-		kind, version = listKind(req.URL.Path)
-	}
+	kind, version := listKind(req.URL.Path)
 	json.NewEncoder(w).Encode(object{"kind": kind, "apiVersion": version, "metadata": meta, "items": all})
 }
 

@@ -198,6 +198,28 @@ func TestTombstone(t *testing.T) {
 	}
 }
 
+// An update that changes nothing that is told keeps the row.
+func TestUnchangedRow(t *testing.T) {
+	b := newBench(t, Defaults(), pods)
+	p := syntheticPod(1)
+	b.send(p)
+	row := b.st.slots[0].row
+	p.ManagedFields, p.ResourceVersion = nil, "7"
+	b.send(p)
+	if b.st.slots[0].row != row {
+		t.Error("a new row for the same")
+	}
+	list := []any{p}
+	if err := b.st.Replace(list, "8"); err != nil || list[0] != any(row) || b.st.slots[0].row != row {
+		t.Errorf("a new row by a list for the same: %v", err)
+	}
+	p.Status.ContainerStatuses[0].RestartCount++
+	b.send(p)
+	if b.st.slots[0].row == row {
+		t.Error("the old row for what changed")
+	}
+}
+
 // Deployments and cron jobs are found behind replica sets and jobs, and stay when these go first.
 func TestOwners(t *testing.T) {
 	a := newAPIServer(t)
