@@ -129,6 +129,30 @@ const (
 	csiVolumeHandle
 	claimNamespace
 	claimName
+	k8sVolumeAttachmentName
+	k8sLimitRangeName
+	k8sLimitRangeUID
+	k8sNetworkPolicyName
+	k8sNetworkPolicyUID
+	k8sIngressName
+	k8sIngressUID
+	k8sServiceAccountName
+	k8sServiceAccountUID
+	k8sCSRName
+	provisioner
+	reclaimPolicy
+	volumeBindingMode
+	constraint
+	direction
+	ingressClass
+	ingressHost
+	ingressPathAttr
+	pathType
+	servicePort
+	tlsHost
+	secretName
+	signerName
+	automountToken
 
 	attrKeys // how many
 )
@@ -177,6 +201,30 @@ var keyNames = [attrKeys]string{
 	clusterIP: "cluster_ip", externalName: "external_name", loadBalancerIP: "load_balancer_ip", externalTrafficPolicy: "external_traffic_policy",
 	volumeMode: "volume_mode", accessMode: "access_mode", csiDriver: "csi_driver", csiVolumeHandle: "csi_volume_handle",
 	claimNamespace: "claim_namespace", claimName: "claim_name",
+	k8sVolumeAttachmentName: "k8s.volumeattachment.name",
+	k8sLimitRangeName:       "k8s.limitrange.name",
+	k8sLimitRangeUID:        "k8s.limitrange.uid",
+	k8sNetworkPolicyName:    "k8s.networkpolicy.name",
+	k8sNetworkPolicyUID:     "k8s.networkpolicy.uid",
+	k8sIngressName:          "k8s.ingress.name",
+	k8sIngressUID:           "k8s.ingress.uid",
+	k8sServiceAccountName:   "k8s.serviceaccount.name",
+	k8sServiceAccountUID:    "k8s.serviceaccount.uid",
+	k8sCSRName:              "k8s.certificatesigningrequest.name",
+	provisioner:             "provisioner",
+	reclaimPolicy:           "reclaim_policy",
+	volumeBindingMode:       "volume_binding_mode",
+	constraint:              "constraint",
+	direction:               "direction",
+	ingressClass:            "ingress_class",
+	ingressHost:             "host",
+	ingressPathAttr:         "path",
+	pathType:                "path_type",
+	servicePort:             "service_port",
+	tlsHost:                 "tls_host",
+	secretName:              "secret_name",
+	signerName:              "signer_name",
+	automountToken:          "automount_token",
 }
 
 // keys are the names, encoded.

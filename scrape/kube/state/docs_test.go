@@ -1,7 +1,9 @@
 package state
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -9,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"stint/export/otlp"
 )
@@ -99,5 +103,37 @@ func TestSelfMetricsDocs(t *testing.T) {
 		if !strings.Contains(string(doc), "| `"+name+"` |") || !strings.Contains(string(doc), "| "+help+" |\n") {
 			t.Errorf("not in docs/cluster.md: %s: %s", name, help)
 		}
+	}
+}
+
+// deploy/kubernetes/rbac.yaml allows to read each kind, and nothing else under this name.
+func TestRoles(t *testing.T) {
+	file, err := os.Open("../../../deploy/kubernetes/rbac.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	got, want := map[string]bool{}, map[string]bool{}
+	for d := yaml.NewYAMLOrJSONDecoder(file, 4096); ; {
+		var role rbacv1.ClusterRole
+		if err := d.Decode(&role); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if role.Kind != "ClusterRole" || role.Name != "stint-cluster-state" {
+			continue
+		}
+		for _, r := range role.Rules {
+			for _, name := range r.Resources {
+				got[fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [%s]}", r.APIGroups[0], name, strings.Join(r.Verbs, ", "))] = true
+			}
+		}
+	}
+	for i := range kinds {
+		want[kinds[i].rule()] = true
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("the roles in rbac.yaml (-kinds +roles)\n%s", d)
 	}
 }

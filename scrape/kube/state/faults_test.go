@@ -73,6 +73,9 @@ func TestEmptyObjects(t *testing.T) {
 	for i := range kinds {
 		k := &kinds[i]
 		for _, cfg := range []Config{Defaults(), everything()} {
+			if on := cfg.on(); !slices.Contains(watched(&on), k) {
+				continue
+			}
 			b := newBench(t, cfg, k.name)
 			f := b.send(k.object.DeepCopyObject())
 			for _, rm := range f.list {
@@ -252,11 +255,7 @@ func FuzzRow(f *testing.F) {
 		Status: corev1.PodStatus{Phase: "Running", ContainerStatuses: []corev1.ContainerStatus{{Name: "c", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "x"}}}}}}
 	f.Add(byte(len(kinds)-1), marshal(f, p))
 	cfg := everything()
-	forms := cfg.forms()
-	var on [metrics]bool
-	for i := range forms {
-		on[i] = len(forms[i]) > 0
-	}
+	forms, on := cfg.forms(), cfg.on()
 	pool := otlp.NewPool(64<<20, nil)
 	f.Fuzz(func(t *testing.T, which byte, data []byte) {
 		k := &kinds[int(which)%len(kinds)]

@@ -6,9 +6,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -98,6 +101,25 @@ var kinds = []kind{
 		api: func(c kubernetes.Interface, ns string) listWatch {
 			return reading(c.CoreV1().PersistentVolumeClaims(ns))
 		}},
+	// These have metrics that are off by default, and are then not watched.
+	{name: "storageclasses", group: "storage.k8s.io", metrics: "storageclass", object: &storagev1.StorageClass{}, row: rows((*builder).storageClass),
+		api: func(c kubernetes.Interface, _ string) listWatch { return reading(c.StorageV1().StorageClasses()) }},
+	{name: "volumeattachments", group: "storage.k8s.io", metrics: "volumeattachment", object: &storagev1.VolumeAttachment{}, row: rows((*builder).volumeAttachment),
+		api: func(c kubernetes.Interface, _ string) listWatch { return reading(c.StorageV1().VolumeAttachments()) }},
+	{name: "limitranges", namespaced: true, metrics: "limitrange", object: &corev1.LimitRange{}, row: rows((*builder).limitRange),
+		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.CoreV1().LimitRanges(ns)) }},
+	{name: "networkpolicies", group: "networking.k8s.io", namespaced: true, metrics: "networkpolicy", object: &networkingv1.NetworkPolicy{}, row: rows((*builder).networkPolicy),
+		api: func(c kubernetes.Interface, ns string) listWatch {
+			return reading(c.NetworkingV1().NetworkPolicies(ns))
+		}},
+	{name: "ingresses", group: "networking.k8s.io", namespaced: true, metrics: "ingress", object: &networkingv1.Ingress{}, row: rows((*builder).ingress),
+		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.NetworkingV1().Ingresses(ns)) }},
+	{name: "certificatesigningrequests", group: "certificates.k8s.io", metrics: "certificatesigningrequest", object: &certificatesv1.CertificateSigningRequest{}, row: rows((*builder).certificateSigningRequest),
+		api: func(c kubernetes.Interface, _ string) listWatch {
+			return reading(c.CertificatesV1().CertificateSigningRequests())
+		}},
+	{name: "serviceaccounts", namespaced: true, metrics: "serviceaccount", object: &corev1.ServiceAccount{}, row: rows((*builder).serviceAccount),
+		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.CoreV1().ServiceAccounts(ns)) }},
 	{name: pods, namespaced: true, metrics: "pod", object: &corev1.Pod{}, row: rows((*builder).pod),
 		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.CoreV1().Pods(ns)) }},
 }

@@ -115,3 +115,11 @@ func (c *Config) forms() (forms [metrics][]otlp.Head) {
 	}
 	return forms
 }
+
+// on says which metrics are sent in some form.
+func (c *Config) on() (on [metrics]bool) {
+	for i, forms := range c.forms() {
+		on[i] = len(forms) > 0
+	}
+	return on
+}

@@ -142,14 +142,17 @@ type builder struct {
 	row                 *row
 }
 
-// begin starts a row with the attributes of an object that is in a namespace; namespace 0: in none.
+// begin starts a row with the attributes of an object. uid 0: its kind is known by names alone;
+// namespace 0: it is in none.
 func (b *builder) begin(m *metav1.ObjectMeta, uid, name, namespace attrKey) {
 	b.own, b.shared, b.points, b.subs = b.own[:0], b.shared[:0], b.points[:0], b.subs[:0]
 	b.row = &row{key: keyOf(m), owner: noOwner}
 	if t := m.CreationTimestamp.Unix(); t > 0 && t <= math.MaxUint32 {
 		b.row.created = uint32(t)
 	}
-	b.own = packUID(b.own, uid, string(m.UID))
+	if uid != 0 {
+		b.own = packUID(b.own, uid, string(m.UID))
+	}
 	b.own = packText(b.own, name, m.Name)
 	if namespace != 0 {
 		b.shared = packText(b.shared, namespace, m.Namespace)

@@ -39,10 +39,7 @@ type term struct {
 
 // New makes the source of a checked configuration. It asks nothing yet.
 func New(cfg Config, d kube.Deps) (*Source, error) {
-	s := &Source{cfg: cfg, deps: d, forms: cfg.forms(), metrics: newSelfMetrics()}
-	for i := range s.forms {
-		s.on[i] = len(s.forms[i]) > 0
-	}
+	s := &Source{cfg: cfg, deps: d, forms: cfg.forms(), on: cfg.on(), metrics: newSelfMetrics()}
 	for _, k := range watched(&s.on) {
 		if cfg.Enabled && (k.namespaced || len(cfg.Namespaces) == 0) {
 			s.kinds = append(s.kinds, k)

@@ -178,10 +178,7 @@ func TestReplacedWhileAway(t *testing.T) {
 // The store of a reflector must know tombstones; informers make them.
 func TestTombstone(t *testing.T) {
 	cfg := Defaults()
-	var on [metrics]bool
-	for i, f := range cfg.forms() {
-		on[i] = len(f) > 0
-	}
+	on := cfg.on()
 	k := &kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == pods })]
 	st := newStore(k, &cfg, &on)
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", UID: "u"}}

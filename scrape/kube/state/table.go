@@ -179,6 +179,15 @@ const (
 	pdbPodDesiredHealthy
 	pdbPodDisruptionsAllowed
 	pdbPodExpected
+	storageClassInfo
+	volumeAttachmentAttached
+	limitRange
+	networkPolicyRules
+	ingressInfo
+	ingressPath
+	ingressTLS
+	csrCondition
+	serviceAccountInfo
 
 	// Forms of k8s_cluster that are not just another name.
 	theirPodPhase
@@ -713,6 +722,34 @@ var table = [metrics]metric{
 	pdbPodExpected: {Metric: otlp.Metric{Name: "k8s.poddisruptionbudget.pod.expected", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "poddisruptionbudget", desc: "Pods that the budget counts.",
 		source: "PodDisruptionBudget .status.expectedPods"},
+
+	storageClassInfo: {Metric: otlp.Metric{Name: "k8s.storageclass.info", Unit: "1", Instrument: otlp.Gauge},
+		kind: "storageclass", desc: "1, with what the storage class does in the attributes.", off: true, attributes: "provisioner; reclaim_policy; volume_binding_mode",
+		source: "StorageClass"},
+	volumeAttachmentAttached: {Metric: otlp.Metric{Name: "k8s.volumeattachment.attached", Unit: "1", Instrument: otlp.UpDown},
+		kind: "volumeattachment", desc: "1 if the volume is attached to the node, else 0.", off: true,
+		source: "VolumeAttachment .status.attached"},
+	limitRange: {Metric: otlp.Metric{Name: "k8s.limitrange", Unit: "1", Instrument: otlp.Gauge, Double: true},
+		kind: "limitrange", desc: "A limit, default or ratio of a resource.", off: true, attributes: "resource; type; constraint",
+		source: "LimitRange .spec.limits[]"},
+	networkPolicyRules: {Metric: otlp.Metric{Name: "k8s.networkpolicy.rules", Unit: "{rule}", Instrument: otlp.Gauge},
+		kind: "networkpolicy", desc: "Rules of the policy for a direction.", off: true, attributes: "direction=ingress|egress",
+		source: "len(NetworkPolicy .spec.ingress / .spec.egress)"},
+	ingressInfo: {Metric: otlp.Metric{Name: "k8s.ingress.info", Unit: "1", Instrument: otlp.Gauge},
+		kind: "ingress", desc: "1, with the class in the attributes.", off: true, attributes: "ingress_class",
+		source: "Ingress .spec.ingressClassName"},
+	ingressPath: {Metric: otlp.Metric{Name: "k8s.ingress.path", Unit: "1", Instrument: otlp.Gauge},
+		kind: "ingress", desc: "1 for each path.", off: true, attributes: "host; path; path_type; k8s.service.name; service_port",
+		source: "Ingress .spec.rules[].http.paths[]"},
+	ingressTLS: {Metric: otlp.Metric{Name: "k8s.ingress.tls", Unit: "1", Instrument: otlp.Gauge},
+		kind: "ingress", desc: "1 for each host with TLS.", off: true, attributes: "tls_host; secret_name",
+		source: "Ingress .spec.tls[]"},
+	csrCondition: {Metric: otlp.Metric{Name: "k8s.certificatesigningrequest.condition", Unit: "1", Instrument: otlp.UpDown},
+		kind: "certificatesigningrequest", desc: "1 for each condition that the request has.", off: true, set: true, attributes: "signer_name; condition=approved|denied|failed",
+		source: "CertificateSigningRequest .status.conditions[]"},
+	serviceAccountInfo: {Metric: otlp.Metric{Name: "k8s.serviceaccount.info", Unit: "1", Instrument: otlp.Gauge},
+		kind: "serviceaccount", desc: "1, with whether tokens are mounted in the attributes.", off: true, attributes: "automount_token",
+		source: "ServiceAccount"},
 
 	theirPodPhase: {Metric: otlp.Metric{Name: "k8s.pod.phase", Unit: "", Instrument: otlp.Gauge},
 		kind: "pod", desc: "Phase of the pod: 1 Pending, 2 Running, 3 Succeeded, 4 Failed, 5 Unknown.", only: K8sCluster, form: podStatusPhase},
