@@ -483,3 +483,29 @@ func counted(t testing.TB, c prometheus.Metric) float64 {
 	}
 	return m.GetCounter().GetValue()
 }
+
+// Pods wait for who owns them: else they would be other resources a moment later. They do not wait for
+// owners that can't be had, nor for ever.
+func TestPodsWaitForOwners(t *testing.T) {
+	b := newBench(t, Defaults(), pods)
+	b.send(syntheticPod(1))
+	tm := b.e.t
+	sent := func() int {
+		b.f.reset()
+		b.e.interval(t.Context(), time.Now(), time.Hour)
+		return len(b.f.of("k8s.pod.phase"))
+	}
+	tm.byKind["jobs"][0].synced = true
+	if n := sent(); n != 0 {
+		t.Errorf("%d pods before their replica sets are listed", n)
+	}
+	tm.byKind["replicasets"][0].fail()
+	if n := sent(); n != 1 {
+		t.Errorf("%d pods when replica sets can't be read", n)
+	}
+	tm.byKind["replicasets"][0].work()
+	b.e.began = time.Now().Add(-2 * ownersWait)
+	if n := sent(); n != 1 {
+		t.Errorf("%d pods after a while", n)
+	}
+}
