@@ -72,7 +72,7 @@ type Cluster struct {
 // New checks the machine's side of a checked configuration and opens what is needed. The API
 // server is not asked yet.
 func New(cfg *Config, version string, log *slog.Logger) (*Cluster, error) {
-	return newCluster(cfg, version, leaderSources, log)
+	return newCluster(cfg, version, sourcesOf(cfg), log)
 }
 
 func newCluster(cfg *Config, version string, all []listed, log *slog.Logger) (_ *Cluster, err error) {

@@ -3,16 +3,18 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"stint/export/otlp"
 	"stint/scrape/kube"
+	"stint/scrape/kube/state"
 )
 
 // Sources are the names that pipelines know, by signal.
 func Sources() map[string][]string {
-	return map[string][]string{"logs": {"otlp"}, "metrics": {"otlp", "self"}, "traces": {"otlp"}}
+	return map[string][]string{"logs": {"otlp"}, "metrics": {"otlp", "self", "state"}, "traces": {"otlp"}}
 }
 
 // source works on the leader alone. Run is called at the start of each term, and ends soon after
@@ -35,7 +37,14 @@ type listed struct {
 }
 
 // leaderSources are all that there are.
-var leaderSources = []listed{}
+var leaderSources = []listed{
+	{"state", otlp.Metrics, func(cfg *Config, d kube.Deps) (source, error) { return state.New(cfg.State, d) }},
+}
+
+// sourcesOf are those that are not turned off: without any, nobody contends for the lease.
+func sourcesOf(cfg *Config) []listed {
+	return slices.DeleteFunc(slices.Clone(leaderSources), func(l listed) bool { return l.name == "state" && !cfg.State.Enabled })
+}
 
 // singleton is a source with its way out.
 type singleton struct {

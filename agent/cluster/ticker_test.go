@@ -121,7 +121,13 @@ func replica() int {
 		log.Error(fmt.Sprint(f))
 	}
 	cfg.Pipelines = export.Pipelines{"logs": {Sources: []string{"ticker"}, Exporters: []string{"otlp"}}}
-	c, err := newCluster(cfg, "test", []listed{{"ticker", otlp.Logs, newTicker}}, log)
+	all := []listed{{"ticker", otlp.Logs, newTicker}}
+	if os.Getenv("REPLICA_STATE") != "" {
+		cfg.Pipelines = export.Pipelines{"metrics": {Sources: []string{"state"}, Exporters: []string{"otlp"}}}
+		cfg.State.Interval = time.Second
+		all = sourcesOf(cfg)
+	}
+	c, err := newCluster(cfg, "test", all, log)
 	if err == nil {
 		ctx, stop := process.Signals()
 		defer stop()

@@ -163,14 +163,7 @@ func AppendSummary(dst []byte, m *Metric, points []SummaryPoint) []byte {
 
 func appendMetric(dst []byte, m *Metric, data int, body func([]byte) []byte) []byte {
 	return appendMessage(dst, 2, func(dst []byte) []byte {
-		dst = appendString(dst, 1, m.Name)
-		if m.Description != "" {
-			dst = appendString(dst, 2, m.Description)
-		}
-		if m.Unit != "" {
-			dst = appendString(dst, 3, m.Unit)
-		}
-		return appendMessage(dst, data, body)
+		return appendMessage(appendHead(dst, m), data, body)
 	})
 }
 
@@ -201,6 +194,18 @@ func (m *Metric) appendSum(dst []byte) []byte {
 	dst = appendVarint(dst, 2, t)
 	if m.Instrument != UpDown {
 		dst = appendVarint(dst, 3, 1)
+	}
+	return dst
+}
+
+// appendHead appends what stands in a Metric before its points: name, description, unit.
+func appendHead(dst []byte, m *Metric) []byte {
+	dst = appendString(dst, 1, m.Name)
+	if m.Description != "" {
+		dst = appendString(dst, 2, m.Description)
+	}
+	if m.Unit != "" {
+		dst = appendString(dst, 3, m.Unit)
 	}
 	return dst
 }

@@ -1,0 +1,60 @@
+//go:build !cluster
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stint/agent/process"
+	"stint/export"
+)
+
+// Metrics of the state are switched by their names, which have dots.
+func TestStateSwitches(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	load := func(text string) (*Config, string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, report := Load(process.LoadArgs{File: file})
+		var faults []string
+		for _, f := range report.Faults {
+			faults = append(faults, f.String())
+		}
+		return cfg, strings.Join(faults, "\n")
+	}
+	cfg, faults := load("state:\n  names: both\n  metrics:\n    k8s.pod.phase: {enabled: false}\n    k8s.node.info: {enabled: true}\n  labels: {pod: [app, \"example.org/*\"]}\n")
+	if faults != "" || cfg.State.Names != "both" || cfg.State.Metrics["k8s.pod.phase"].Enabled || !cfg.State.Metrics["k8s.node.info"].Enabled || len(cfg.State.Metrics) != 2 || len(cfg.State.Labels["pod"]) != 2 {
+		t.Errorf("%+v\n%s", cfg.State, faults)
+	}
+	if _, faults = load("state: {metrics: {k8s.pod.faze: {enabled: true}}}"); !strings.Contains(faults, "k8s.pod.faze: no such metric") {
+		t.Error(faults)
+	}
+}
+
+// Without sources for a leader no API server is needed, as of gateways outside of Kubernetes.
+func TestWithoutState(t *testing.T) {
+	for enabled, want := range map[bool]string{true: "no API server", false: ""} {
+		cfg := replicaConfig(t)
+		cfg.Kubernetes.Kubeconfig, cfg.Pipelines = "", nil
+		cfg.State.Enabled = enabled
+		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, Sources())
+		c, err := New(cfg, "test", slog.New(slog.DiscardHandler))
+		if got := fmt.Sprint(err); err != nil && (want == "" || !strings.Contains(got, want)) || err == nil && want != "" {
+			t.Errorf("state.enabled=%v: %v", enabled, err)
+		}
+		if c != nil && err == nil {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := c.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

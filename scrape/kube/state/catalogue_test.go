@@ -1,0 +1,212 @@
+package state
+
+import (
+	"encoding/csv"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stint/export/otlp"
+)
+
+// row is one of the catalogue.
+type catalogueRow struct {
+	name, instrument, value, unit, dflt, peer string
+}
+
+// notHere are rows that are on by default and yet no metric of the table, with the reason.
+var notHere = map[string]string{
+	"k8s.container.* for init containers": "a resource attribute of the same metrics",
+}
+
+// readCatalogue gives the rows under the names that they have on the wire.
+func readCatalogue(t *testing.T) []catalogueRow {
+	t.Helper()
+	f, err := os.Open("testdata/catalogue.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	records, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []catalogueRow
+	for _, r := range records[1:] {
+		if notHere[r[0]] != "" {
+			continue
+		}
+		names := []string{r[0]}
+		switch {
+		case strings.Contains(r[0], " [type="):
+			names[0], _, _ = strings.Cut(r[0], " [")
+			if strings.HasSuffix(r[0], "<custom>]") {
+				continue // by node_conditions_to_report
+			}
+		case strings.HasSuffix(r[0], ".allocatable / .capacity"):
+			base := strings.TrimSuffix(r[0], ".allocatable / .capacity")
+			names = []string{base + ".allocatable", base + ".capacity"}
+		case strings.Contains(r[0], " / k8s."):
+			names = strings.Split(r[0], " / ")
+		}
+		for _, n := range names {
+			all = append(all, catalogueRow{n, r[1], r[2], r[3], r[7], r[8]})
+		}
+	}
+	return all
+}
+
+// Every row of the catalogue that is on by default is in the table, as it says, and nothing is in the
+// table that is not in the catalogue.
+func TestTableIsTheCatalogue(t *testing.T) {
+	rows := map[string]catalogueRow{}
+	for _, r := range readCatalogue(t) {
+		rows[r.name] = r
+	}
+	have := map[string]bool{}
+	for i := range table[1:] {
+		m := &table[i+1]
+		if m.desc == "" || !strings.HasSuffix(m.desc, ".") || m.kind == "" {
+			t.Errorf("%s has no kind, or no description in a sentence", m.Name)
+		}
+		if m.only == K8sCluster {
+			continue
+		}
+		r, ok := rows[m.Name]
+		if !ok {
+			t.Errorf("%s is not in the catalogue", m.Name)
+			continue
+		}
+		have[m.Name] = true
+		instrument, value := "gauge", "int"
+		if m.Instrument == otlp.UpDown {
+			instrument = "updowncounter (sum, cumulative, non-monotonic)"
+		}
+		if m.Double {
+			value = "double"
+		}
+		if instrument != r.instrument || value != r.value || m.Unit != r.unit || m.off == strings.HasPrefix(r.dflt, "on") || m.source == "" {
+			t.Errorf("%s is %s of %s in %q, off=%v; the catalogue has %+v", m.Name, instrument, value, m.Unit, m.off, r)
+		}
+		if m.peer != "" && m.peer != r.peer {
+			t.Errorf("%s is %s for k8s_cluster, not %s", m.Name, r.peer, m.peer)
+		}
+	}
+	for name, r := range rows {
+		if strings.HasPrefix(r.dflt, "on") && !have[name] {
+			t.Errorf("%s is on by default and not in the table", name)
+		}
+	}
+}
+
+// All names that k8s_cluster sends by default are among ours.
+func TestPeersNames(t *testing.T) {
+	peers := map[string]bool{}
+	for i := range table {
+		m := &table[i]
+		peers[m.peer] = true
+		if m.only != SemConv {
+			peers[m.Name] = true
+		}
+	}
+	for _, r := range readCatalogue(t) {
+		if p := r.peer; strings.HasPrefix(r.dflt, "on") && strings.HasPrefix(p, "k8s.") && !strings.ContainsAny(p, "<( ") && !peers[p] {
+			t.Errorf("%s of k8s_cluster is missing", p)
+		}
+	}
+}
+
+// Each name of a set of forms has one form only.
+func TestOneFormAName(t *testing.T) {
+	for _, names := range []string{K8sCluster, SemConv, Both} {
+		c := Defaults()
+		c.Names = names
+		seen := map[string]bool{}
+		for _, forms := range c.forms() {
+			for _, f := range forms {
+				name := f.Metric().Name
+				if seen[name] {
+					t.Errorf("%s: %s twice", names, name)
+				}
+				seen[name] = true
+			}
+		}
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	if err := Defaults().Check(); err != nil {
+		t.Error(err)
+	}
+	c := Config{Interval: time.Millisecond, PodInterval: 2 * time.Hour, Names: "other", Namespaces: []string{"a", "*", "a"},
+		Labels:  map[string][]string{"pods": {"a"}, "pod": {"app", "[", ""}},
+		Metrics: map[string]Switch{"k8s.pod.phase": {}, "k8s.pod.faze": {true}}}
+	want := []string{
+		"state.interval: 1ms is out of range; give 1s to 1h",
+		"state.pod_interval: 2h0m0s is out of range; give 1s to 1h, or 0s",
+		`state.names: "other" is none of k8s_cluster, semconv, both; write one of them`,
+		`state.namespaces[1]: "*" is not the name of a namespace; there are no patterns here`,
+		`state.namespaces[2]: "a" stands there twice; remove one`,
+		`state.labels.pod[1]: "[" is no glob; see path.Match of Go`,
+		`state.labels.pod[2]: "" is no glob; see path.Match of Go`,
+		"state.labels.pods: no such kind; write pod, node, namespace or deployment",
+		"state.metrics.k8s.pod.faze: no such metric; docs/cluster-metrics.md lists them",
+	}
+	if got := strings.Split(c.Check().Error(), "\n"); !slices.Equal(got, want) {
+		t.Errorf("faults %q, want %q", got, want)
+	}
+}
+
+// A switch works under either name, and for the form of k8s_cluster.
+func TestSwitches(t *testing.T) {
+	for name, tc := range map[string]struct {
+		metric string
+		names  string
+		id     metricID
+	}{
+		"k8s_cluster's name of its form": {"k8s.pod.phase", K8sCluster, theirPodPhase},
+		"our name of its form":           {"k8s.pod.status.phase", K8sCluster, theirPodPhase},
+		"k8s_cluster's name of ours":     {"k8s.pod.phase", SemConv, podStatusPhase},
+		"k8s_cluster's other name":       {"k8s.deployment.desired", K8sCluster, deploymentPodDesired},
+		"a quota's":                      {"k8s.resource_quota.hard_limit", K8sCluster, theirQuotaHard},
+	} {
+		c := Defaults()
+		c.Names = tc.names
+		if f := c.forms(); len(f[tc.id]) == 0 {
+			t.Errorf("%s: off by default", name)
+		}
+		c.Metrics = map[string]Switch{tc.metric: {false}}
+		if f := c.forms(); len(f[tc.id]) != 0 {
+			t.Errorf("%s: still on", name)
+		}
+	}
+}
+
+// Prometheus tells series apart by labels alone: what names an object of each kind must become one.
+// The list is export's, which this package may not import.
+func TestPrometheusKnowsTheNames(t *testing.T) {
+	source, err := os.ReadFile("../../../export/prometheus.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := oneOfEach("n")
+	for i := range kinds {
+		k := &kinds[i]
+		if k.metrics == "" {
+			continue
+		}
+		b := newBench(t, everything(), k.name)
+		b.send(all[k.name][0])
+		key := ""
+		for rest := b.st.slots[0].row.own; len(rest) > 0 && !strings.HasSuffix(key, ".name"); {
+			var a attr
+			a, rest = nextAttr(rest)
+			key = keyNames[a.key]
+		}
+		if !strings.Contains(string(source), `"`+key+`": true`) {
+			t.Errorf("export/prometheus.go does not make a label of %s", key)
+		}
+	}
+}
