@@ -154,7 +154,11 @@ func (l *lineFile) there() bool {
 		return false
 	}
 	open, err := l.f.Stat()
-	return err == nil && os.SameFile(named, open)
+	if err != nil || !os.SameFile(named, open) {
+		return false
+	}
+	l.size = open.Size() // somebody may have truncated it
+	return true
 }
 
 func (l *lineFile) open() error {

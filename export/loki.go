@@ -2,10 +2,13 @@ package export
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +45,8 @@ const (
 	maxLokiBytes = 2 << 20
 )
 
+const tenantHeader = "X-Scope-OrgID"
+
 // Takes: logs.
 func (l *Loki) Takes(signal string) bool { return signal == otlp.Logs.String() }
 
@@ -68,13 +73,20 @@ func (l *Loki) check(path string) []error {
 	if len(l.Labels) == 0 || len(l.Labels) > maxLokiLabels {
 		errs = append(errs, fmt.Errorf("%s.labels: %d attributes; give 1 to %d, which is all that Loki takes", path, len(l.Labels), maxLokiLabels))
 	}
+	names := map[string]int{}
 	for i, k := range l.Labels {
-		if k == "" {
+		name := string(lokiName(nil, []byte(k)))
+		if j, ok := names[name]; ok {
+			errs = append(errs, fmt.Errorf("%s.labels[%d]: %q is the label %s, as labels[%d] is; remove one of the two", path, i, k, name, j))
+		} else if k == "" {
 			errs = append(errs, fmt.Errorf("%s.labels[%d]: empty; give an attribute's name", path, i))
 		}
+		names[name] = i
 	}
-	if _, ok := l.Headers["X-Scope-OrgID"]; ok && l.TenantID != "" {
-		errs = append(errs, fmt.Errorf("%s.tenant_id: headers has X-Scope-OrgID, too; remove one of the two", path))
+	for _, key := range append(slices.Collect(maps.Keys(l.Headers)), slices.Collect(maps.Keys(l.HeadersFile))...) {
+		if strings.EqualFold(key, tenantHeader) && l.TenantID != "" {
+			errs = append(errs, fmt.Errorf("%s.tenant_id: headers has %s, too; remove one of the two", path, key))
+		}
 	}
 	if !printable(l.TenantID) {
 		errs = append(errs, fmt.Errorf("%s.tenant_id: holds a line break or control character; remove it", path))
@@ -101,7 +113,7 @@ func newLoki(c *Loki, a about) (*loki, error) {
 		o.compression = "none" // the body is Snappy already
 	}
 	if c.TenantID != "" {
-		l.header.Set("X-Scope-OrgID", c.TenantID)
+		l.header.Set(tenantHeader, c.TenantID)
 	}
 	var err error
 	l.httpClient, err = newHTTPClient(o, a)
@@ -111,6 +123,9 @@ func newLoki(c *Loki, a about) (*loki, error) {
 func (l *loki) send(ctx context.Context, r *request) Verdict {
 	bufs, size := r.buffers()
 	if l.push != nil {
+		if len(r.pieces) == 0 {
+			return Verdict{Kind: Drop, Reason: invalid, Err: errors.New("a request that can't be taken apart can't be written for the push API")}
+		}
 		p := lokiPushes.Get().(*lokiPush)
 		defer lokiPushes.Put(p)
 		body, err := p.encode(r, l.push)

@@ -55,6 +55,18 @@ func TestLokiURL(t *testing.T) {
 	}
 }
 
+// What would make every request a bad one is a fault.
+func TestLokiFaults(t *testing.T) {
+	l := newTestLoki("http://loki:3100/loki/api/v1/push")
+	l.Labels, l.TenantID, l.Headers = []string{"a.b", "c", "a_b", ""}, "team", map[string]Secret{"x-scope-orgid": "other"}
+	want := `exporters.loki.labels[2]: "a_b" is the label a_b, as labels[0] is; remove one of the two
+exporters.loki.labels[3]: empty; give an attribute's name
+exporters.loki.tenant_id: headers has x-scope-orgid, too; remove one of the two`
+	if err := errors.Join(l.check("exporters.loki")...); err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
 // Loki's answers, as they were measured (exporters.md 5), and what they mean.
 func TestByLoki(t *testing.T) {
 	said := func(s string) []byte {

@@ -329,6 +329,9 @@ func (q *queue) persist() {
 		reason = spool.Full
 	}
 	q.giveUp(gone, reason)
+	for _, b := range gone {
+		b.lane.ended()
+	}
 }
 
 func entryOf(r *request) *spool.Entry {

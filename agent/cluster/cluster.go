@@ -35,9 +35,10 @@ import (
 // sizes is what the process takes.
 var sizes = process.Sizes{
 	Base: 40 << 20,
-	// A page of objects and the batches before it, 4 MiB each.
-	Logs: 32 << 20,
-	// An interval of 150,000 pods is some 180 MB; it leaves in pieces, and a few are under way.
+	// Three of the largest requests that the gateway takes (they grow as they are read), or a page of objects and
+	// the batches before it, 4 MiB each.
+	Logs: 64 << 20,
+	// An interval of 150,000 pods is some 750 MB; it leaves in pieces, and a few are under way.
 	Metrics:    64 << 20,
 	MetricSlab: otlp.SlabSize,
 	GCPercent:  50, // decoding objects makes garbage: less often than the agent

@@ -15,7 +15,8 @@ const (
 )
 
 // Origin is where a chunk comes from and is told what became of it.
-// Settled is called once a chunk, from any goroutine, and must not block.
+// Settled is called once a chunk, from any goroutine, with locks held: it must not block, nor hand
+// anything on to where the chunk was handed to.
 type Origin interface {
 	Settled(c *Chunk, o Outcome)
 }
