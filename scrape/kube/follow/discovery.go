@@ -66,7 +66,7 @@ func (k *Kinds) Find(name, group, version string) (Resource, error) {
 			}
 		}
 	}
-	err := fmt.Errorf("%w: %s", ErrNoResource, schema.GroupVersionResource{Group: group, Version: version, Resource: name}.String())
+	err := fmt.Errorf("%w: %s %s", ErrNoResource, Resource{Group: group, Name: name}.FullName(), version)
 	if k.Failed != nil {
 		err = fmt.Errorf("%w; %w", err, k.Failed)
 	}

@@ -79,11 +79,11 @@ type Follower struct {
 	Deleted  bool // whether deletions that were missed are wanted: costs some 200 bytes an object
 	Progress *kube.Progress
 	Log      *slog.Logger
+	Idle     time.Duration // after which a watch of which nothing comes is looked into; 0: two minutes
 
 	known    *known
 	got      bool // something came since the last fault
 	refused  bool // the last answer was that it may not be read, and that was said
-	idle     time.Duration
 	backoffs backoff
 }
 
@@ -134,8 +134,8 @@ func (f *Follower) Once(ctx context.Context, at Position) error {
 
 func (f *Follower) begins() {
 	f.known, f.got, f.refused, f.backoffs = nil, false, false, backoff{}
-	if f.idle == 0 {
-		f.idle = idleAfter
+	if f.Idle == 0 {
+		f.Idle = idleAfter
 	}
 }
 
@@ -170,7 +170,7 @@ func (f *Follower) settle(ctx context.Context, err error) error {
 	if f.got {
 		f.got, f.backoffs = false, backoff{}
 	}
-	if errors.Is(err, io.EOF) { // a watch that lasted too short for it to say anything
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // as when an API server is restarted
 		sleep(ctx, f.backoffs.next())
 		return nil
 	}
@@ -329,11 +329,11 @@ func (f *Follower) list(ctx context.Context, at *Position) error {
 func (f *Follower) page(ctx context.Context, p *Page, each func(object []byte) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	stalled := time.AfterFunc(f.idle, stop)
+	stalled := time.AfterFunc(f.Idle, stop)
 	defer stalled.Stop()
 	return f.API.List(ctx, f.Target, p, func(object []byte) error {
 		stalled.Stop()
-		defer stalled.Reset(f.idle)
+		defer stalled.Reset(f.Idle)
 		return each(object)
 	})
 }
@@ -346,7 +346,7 @@ func (f *Follower) listed(ctx context.Context, object []byte, at *Position) erro
 		f.Handler.Skipped(err)
 		return nil
 	}
-	if f.known != nil && f.known.add(&c.Identity) || f.known == nil && at.Since != "" {
+	if old := f.known == nil || f.known.add(&c.Identity); old && at.Since != "" {
 		c.Type = Modified
 	}
 	if !Newer(c.ResourceVersion, at.Since) {
@@ -393,13 +393,13 @@ var errIdle = errors.New("nothing came of a watch for two minutes")
 func (f *Follower) watch(ctx context.Context, at *Position) error {
 	watch, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	idle := time.AfterFunc(f.idle, func() { stop(errIdle) })
+	idle := time.AfterFunc(f.Idle, func() { stop(errIdle) })
 	defer idle.Stop()
 	began := time.Now()
 	timeout := watchTimeout + rand.N(watchTimeout)
 	err := f.API.Watch(watch, f.Target, at.Version, timeout, f.ok, func(kind string, object []byte) error {
 		idle.Stop()
-		defer idle.Reset(f.idle)
+		defer idle.Reset(f.Idle)
 		f.got = true
 		id, err := f.identify(object)
 		if err != nil {
