@@ -23,6 +23,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -68,6 +69,16 @@ type Store struct {
 	rv    string // of the ConfigMap; "": there is none
 	last  []byte // state of the last write
 	state []byte // compressed
+}
+
+// Check reports what is wrong with the name and the namespace of a source's checkpoint.
+func Check(fault func(format string, args ...any), source, name, namespace string) {
+	if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		fault("%s.checkpoint_name: %q is no name of a ConfigMap; give small letters, digits, - and ., e.g. stint-cluster-%s", source, name, source)
+	}
+	if namespace != "" && len(validation.IsDNS1123Label(namespace)) > 0 {
+		fault("%s.checkpoint_namespace: %q is no name of a namespace; give small letters, digits and -", source, namespace)
+	}
 }
 
 // New asks nothing yet. source is the label of its metrics.
@@ -200,6 +211,28 @@ func (s *Store) Save(ctx context.Context, state []byte) error {
 	s.last = bytes.Clone(state)
 	s.size.Set(float64(len(s.state)))
 	return nil
+}
+
+// Keep saves what state returns, each time that every has passed, until ctx ends: nil, or until a
+// later leader has the checkpoint.
+func (s *Store) Keep(ctx context.Context, every time.Duration, state func() []byte) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		err := s.Save(ctx, state())
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, ErrFenced):
+			return err
+		default:
+			s.log.Warn("checkpoint can't be saved; after a restart what was sent since the last one is sent again", "err", err, "rule", s.rule())
+		}
+	}
 }
 
 // write needs s.mu.

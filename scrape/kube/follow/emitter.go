@@ -2,6 +2,7 @@ package follow
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -15,6 +16,9 @@ const (
 	// maxChunk keeps a chunk well below a batch of 10,000, so that batches fill up.
 	maxChunk = 2000
 )
+
+// ErrAborted ends a term in which records were not taken.
+var ErrAborted = errors.New("records were not taken: the lease is lost, or the process ends")
 
 // Emitter puts log records into chunks. It holds one slab of memory, whoever uses it.
 type Emitter struct {

@@ -88,6 +88,18 @@ func (l *Ledger[T]) Frontier() Position {
 	return l.frontier
 }
 
+// Last is the last position that was passed, acknowledged or not.
+func (l *Ledger[T]) Last() Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.open) - 1; i >= 0; i-- {
+		if l.open[i].moves {
+			return l.open[i].at
+		}
+	}
+	return l.frontier
+}
+
 // Len is how many records are between the frontier and the last one.
 func (l *Ledger[T]) Len() int {
 	l.mu.Lock()

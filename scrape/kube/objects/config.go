@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"stint/scrape/kube/checkpoint"
 	"stint/scrape/kube/follow"
 	"stint/scrape/kube/rawjson"
 )
@@ -63,7 +64,7 @@ func Defaults() Config {
 func (c Config) Check() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	checkpointAt(fault, "objects", c.CheckpointName, c.CheckpointNamespace)
+	checkpoint.Check(fault, "objects", c.CheckpointName, c.CheckpointNamespace)
 	for i, d := range c.Drop {
 		if _, err := rawjson.ParsePaths([]string{d}); err != nil {
 			fault("objects.drop[%d]: %w", i, err)
@@ -85,16 +86,6 @@ func (c Config) Check() error {
 		fault("objects.resources: %d kinds and namespaces of at most %d; leave namespaces out, or name none", targets, maxTargets)
 	}
 	return errors.Join(errs...)
-}
-
-// checkpointAt checks where a checkpoint lies.
-func checkpointAt(fault func(string, ...any), section, name, namespace string) {
-	if len(validation.IsDNS1123Subdomain(name)) > 0 {
-		fault("%s.checkpoint_name: %q is no name of a ConfigMap; give small letters, digits, - and ., e.g. stint-cluster-%s", section, name, section)
-	}
-	if namespace != "" && len(validation.IsDNS1123Label(namespace)) > 0 {
-		fault("%s.checkpoint_namespace: %q is no name of a namespace; give small letters, digits and -", section, namespace)
-	}
 }
 
 func (r Resource) check(fault func(format string, args ...any)) {

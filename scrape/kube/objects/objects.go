@@ -35,9 +35,6 @@ const (
 	discoverEvery = follow.RetryMissing
 )
 
-// errAborted ends a term in which records were not taken.
-var errAborted = errors.New("records were not taken: the lease is lost, or the process ends")
-
 // Source reads objects while this replica leads.
 type Source struct {
 	cfg     Config
@@ -104,7 +101,7 @@ func (s *Source) Run(ctx context.Context) error {
 		return nil
 	}
 	if !s.d.Live() {
-		return errAborted
+		return follow.ErrAborted
 	}
 	state, lost, err := s.store.Open(ctx, s.d.Term())
 	if err != nil {
@@ -123,7 +120,11 @@ func (s *Source) Run(ctx context.Context) error {
 	s.begin(kept, fail)
 	var readers, helpers sync.WaitGroup
 	helpers.Go(func() { s.emitter.Run(run) })
-	helpers.Go(func() { s.save(run) })
+	helpers.Go(func() {
+		if err := s.store.Keep(run, s.every, s.state); err != nil {
+			fail(err)
+		}
+	})
 	for i := range s.cfg.Resources {
 		readers.Go(func() { s.resource(run, i, lost) })
 	}
@@ -165,28 +166,6 @@ func (s *Source) Handover(ctx context.Context) error {
 		return nil
 	}
 	return s.store.Save(ctx, s.state())
-}
-
-// save keeps it every few seconds.
-func (s *Source) save(ctx context.Context) {
-	tick := time.NewTicker(s.every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		err := s.store.Save(ctx, s.state())
-		switch {
-		case err == nil || ctx.Err() != nil:
-		case errors.Is(err, checkpoint.ErrFenced):
-			s.fail(err)
-			return
-		default:
-			s.d.Log.Warn("checkpoint could not be saved; after a restart what was sent since is sent again", "err", err)
-		}
-	}
 }
 
 // state is what is kept.

@@ -154,7 +154,7 @@ func (t *target) Pass(ctx context.Context, p follow.Position) error {
 // Settled implements otlp.Origin.
 func (t *target) Settled(c *otlp.Chunk, o otlp.Outcome) {
 	if o == otlp.Aborted {
-		t.fail(errAborted)
+		t.fail(follow.ErrAborted)
 		return
 	}
 	t.ledger.Done(c.Mark, c.Records, nil)
@@ -202,8 +202,8 @@ func (t *target) Take(ctx context.Context, c *follow.Change) error {
 		return nil
 	}
 	if !t.s.d.Live() {
-		t.fail(errAborted)
-		return errAborted
+		t.fail(follow.ErrAborted)
+		return follow.ErrAborted
 	}
 	cut, err := t.body(c)
 	if err != nil {

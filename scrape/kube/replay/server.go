@@ -124,6 +124,18 @@ func (s *Server) Send(kind follow.Resource, change string, raw []byte) {
 	s.update(func() { s.send(kind, change, raw) })
 }
 
+// SendAll is Send of many changes at once: the beginning of a captured watch is in the order of names.
+func (s *Server) SendAll(kind follow.Resource, changes []Change) {
+	s.t.Helper()
+	s.update(func() {
+		for _, c := range changes {
+			if c.Type != "BOOKMARK" {
+				s.send(kind, c.Type, c.Object)
+			}
+		}
+	})
+}
+
 // send needs s.mu.
 func (s *Server) send(kind follow.Resource, change string, raw []byte) {
 	id, err := follow.Identify(raw)
