@@ -16,6 +16,8 @@ import (
 	"stint/agent/process"
 	"stint/export"
 	"stint/scrape/kube"
+	"stint/scrape/kube/events"
+	"stint/scrape/kube/objects"
 )
 
 // Config is the whole configuration of stint-cluster. Every key is optional.
@@ -27,6 +29,8 @@ type Config struct {
 	Gateway       gateway.Config        `yaml:"gateway" doc:"servers that receive OTLP, on every replica: the source otlp of pipelines"`
 	Kubernetes    kube.Config           `yaml:"kubernetes" doc:"the API server that is asked"`
 	Leader        Leader                `yaml:"leader" doc:"which of the replicas asks the API server and sends what it says: the one that holds a Lease"`
+	Events        events.Config         `yaml:"events" doc:"events of the cluster (logs source events)"`
+	Objects       objects.Config        `yaml:"objects" doc:"objects of the API server (logs source objects)"`
 	Batch         export.Batch          `yaml:"batch" doc:"how records are put together before they are sent"`
 	Spool         export.Spool          `yaml:"spool" doc:"what waits on disk for a destination that is away"`
 	DeadLetter    export.DeadLetter     `yaml:"dead_letter" doc:"what destinations refuse for good"`
@@ -70,6 +74,8 @@ func Defaults() Config {
 			// one sees its last renewal), 23.8s; this makes it 19.4s.
 			LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: time.Second,
 		},
+		Events:        events.Defaults(),
+		Objects:       objects.Defaults(),
 		Batch:         export.BatchDefaults(),
 		Spool:         export.SpoolDefaults(),
 		DeadLetter:    export.DeadLetterDefaults(),
@@ -129,7 +135,7 @@ func (c *Config) Check() error {
 	if !filepath.IsAbs(c.StateDir) {
 		fault("state_dir: %q is not an absolute path; give one, e.g. %s", c.StateDir, stateDir)
 	}
-	errs = append(errs, process.CheckServers(c.Admin.Listen, c.Health.Listen), c.Gateway.Check(), c.Leader.check(), c.Batch.Check(), c.Spool.Check(), c.DeadLetter.Check(),
+	errs = append(errs, process.CheckServers(c.Admin.Listen, c.Health.Listen), c.Gateway.Check(), c.Leader.check(), c.Events.Check(), c.Objects.Check(), c.Batch.Check(), c.Spool.Check(), c.DeadLetter.Check(),
 		c.MemoryLimiter.Check(), c.Exporters.Check(), c.Pipelines.Check(c.Exporters, Sources()))
 	if c.DrainTimeout < 0 || c.DrainTimeout > 10*time.Minute {
 		fault("drain_timeout: %v is out of range; give 0s to 10m", c.DrainTimeout)

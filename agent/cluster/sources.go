@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -8,11 +9,13 @@ import (
 
 	"stint/export/otlp"
 	"stint/scrape/kube"
+	"stint/scrape/kube/events"
+	"stint/scrape/kube/objects"
 )
 
 // Sources are the names that pipelines know, by signal.
 func Sources() map[string][]string {
-	return map[string][]string{"logs": {"otlp"}, "metrics": {"otlp", "self"}, "traces": {"otlp"}}
+	return map[string][]string{"logs": {"events", "objects", "otlp"}, "metrics": {"otlp", "self"}, "traces": {"otlp"}}
 }
 
 // source works on the leader alone. Run is called at the start of each term, and ends soon after
@@ -35,7 +38,18 @@ type listed struct {
 }
 
 // leaderSources are all that there are.
-var leaderSources = []listed{}
+var leaderSources = []listed{
+	{"events", otlp.Logs, func(cfg *Config, d kube.Deps) (source, error) {
+		c := cfg.Events
+		c.CheckpointNamespace = cmp.Or(c.CheckpointNamespace, cfg.Leader.LeaseNamespace)
+		return events.New(c, d)
+	}},
+	{"objects", otlp.Logs, func(cfg *Config, d kube.Deps) (source, error) {
+		c := cfg.Objects
+		c.CheckpointNamespace = cmp.Or(c.CheckpointNamespace, cfg.Leader.LeaseNamespace)
+		return objects.New(c, d)
+	}},
+}
 
 // singleton is a source with its way out.
 type singleton struct {

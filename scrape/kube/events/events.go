@@ -111,7 +111,7 @@ func (s *Source) Run(ctx context.Context) error {
 	if len(raw) > 0 {
 		if err := errors.Join(json.Unmarshal(raw, &was), ring.load(was.Counts)); err != nil {
 			lost, was, ring = err.Error(), state{}, newRing()
-			s.d.Log.Error("checkpoint can't be read; events are followed anew", "err", err)
+			s.d.Log.Error("checkpoint can't be used; it begins anew: what happened since may be missing or come twice", "err", err)
 		}
 	}
 	s.mu.Lock()
@@ -207,7 +207,7 @@ func (s *Source) follow(ctx context.Context, fail context.CancelCauseFunc, lost 
 			}
 		default:
 			s.d.Progress.Listed("events", err)
-			s.d.Log.Warn("the API server can't be asked for events; it is tried again", "err", err)
+			s.d.Log.Warn("kinds of object can't be asked for; it is tried again", "err", err)
 			wait = min(wait, 10*time.Second)
 		}
 		t := time.NewTimer(wait)

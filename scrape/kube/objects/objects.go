@@ -113,7 +113,7 @@ func (s *Source) Run(ctx context.Context) error {
 	kept := map[string]json.RawMessage{}
 	if err := json.Unmarshal(state, &kept); err != nil && len(state) > 0 {
 		lost = err.Error()
-		s.d.Log.Error("checkpoint can't be read; objects are followed anew", "err", err)
+		s.d.Log.Error("checkpoint can't be used; it begins anew: what happened since may be missing or come twice", "err", err)
 	}
 	run, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
