@@ -26,7 +26,7 @@ func TestEvents(t *testing.T) {
 		s := replay.New(t)
 		s.Have(coreEvents)
 		s.Put(coreEvents, follow.Added, text("a", "ua", 3))
-		p := start(t, s, func(src *Source, cfg *Config) { cfg.Initial, src.windows[0] = initial, 10*time.Millisecond })
+		p := start(t, s.Client(t), func(src *Source, cfg *Config) { cfg.Initial, src.windows[0] = initial, 10*time.Millisecond })
 		p.saved(s)
 		s.Put(coreEvents, follow.Added, text("b", "ub", 1))
 		p.Wait(strings.Count(want, " "))
@@ -46,7 +46,7 @@ func TestEvents(t *testing.T) {
 func TestThrottle(t *testing.T) {
 	s := replay.New(t)
 	s.Have(coreEvents)
-	p := start(t, s, func(src *Source, _ *Config) { src.windows = [2]time.Duration{200 * time.Millisecond, time.Hour} })
+	p := start(t, s.Client(t), func(src *Source, _ *Config) { src.windows = [2]time.Duration{200 * time.Millisecond, time.Hour} })
 	p.saved(s)
 	s.Put(coreEvents, follow.Added, text("a", "ua", 1))
 	for n := 2; n <= 5; n++ {
@@ -77,7 +77,7 @@ func TestThrottle(t *testing.T) {
 func TestRecreated(t *testing.T) {
 	s := replay.New(t)
 	s.Have(coreEvents)
-	p := start(t, s, func(src *Source, _ *Config) {
+	p := start(t, s.Client(t), func(src *Source, _ *Config) {
 		src.windows = [2]time.Duration{10 * time.Millisecond, 10 * time.Millisecond}
 	})
 	p.saved(s)
@@ -108,7 +108,7 @@ func TestRestart(t *testing.T) {
 			count, acked := map[string]int{}, map[string]int{}
 			last := "0"
 			for round := range 6 {
-				p := start(t, s, func(src *Source, _ *Config) {
+				p := start(t, s.Client(t), func(src *Source, _ *Config) {
 					src.windows = [2]time.Duration{20 * time.Millisecond, 50 * time.Millisecond}
 				})
 				if round == 0 {
@@ -143,7 +143,7 @@ func TestRestart(t *testing.T) {
 				}
 				add(acked, p.Records(), p.Held())
 			}
-			p := start(t, s, func(src *Source, _ *Config) {
+			p := start(t, s.Client(t), func(src *Source, _ *Config) {
 				src.windows = [2]time.Duration{20 * time.Millisecond, 50 * time.Millisecond}
 			})
 			until(t, "there is a target", func() bool { p.src.mu.Lock(); defer p.src.mu.Unlock(); return p.src.targets[""] != nil })
@@ -187,7 +187,7 @@ func TestCheckpointLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := replay.New(t)
 			s.Have(coreEvents)
-			p := start(t, s, nil)
+			p := start(t, s.Client(t), nil)
 			p.saved(s)
 			s.Put(coreEvents, follow.Added, text("a", "ua", 1))
 			p.Wait(1)
@@ -195,7 +195,7 @@ func TestCheckpointLost(t *testing.T) {
 			cm := s.Map("stint-cluster-events")
 			spoil(cm.BinaryData, cm.Data)
 			s.SetMap("stint-cluster-events", cm)
-			p = start(t, s, nil)
+			p = start(t, s.Client(t), nil)
 			p.Wait(1)
 			p.saved(s)
 			s.Put(coreEvents, follow.Added, text("b", "ub", 1))
@@ -212,7 +212,7 @@ func TestCheckpointLost(t *testing.T) {
 func TestFence(t *testing.T) {
 	s := replay.New(t)
 	s.Have(coreEvents)
-	p := start(t, s, nil)
+	p := start(t, s.Client(t), nil)
 	p.saved(s)
 	p.Lose()
 	s.Put(coreEvents, follow.Added, text("a", "ua", 1))
@@ -226,7 +226,7 @@ func TestWhich(t *testing.T) {
 	s := replay.New(t)
 	other := follow.Resource{Group: "events.k8s.io", Version: "v1", Name: "events", Kind: "Event", Namespaced: true, Watchable: true}
 	s.Have(other)
-	p := start(t, s, func(_ *Source, cfg *Config) {
+	p := start(t, s.Client(t), func(_ *Source, cfg *Config) {
 		cfg.Namespaces, cfg.Types, cfg.Reasons, cfg.ExcludeReasons, cfg.ExcludeNamespaces = []string{"x", "y"}, []string{"Warning"}, []string{"B*"}, []string{"*x"}, []string{"y"}
 	})
 	until(t, "both are watched", func() bool {
@@ -257,7 +257,7 @@ func TestCaptured(t *testing.T) {
 	} {
 		s := replay.New(t)
 		s.Have(kind)
-		p := start(t, s, func(_ *Source, cfg *Config) { cfg.Initial = "all" })
+		p := start(t, s.Client(t), func(_ *Source, cfg *Config) { cfg.Initial = "all" })
 		p.saved(s)
 		want := map[string]int64{}
 		s.SendAll(kind, replay.Changes(t, name))

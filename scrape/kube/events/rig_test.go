@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"stint/scrape/kube"
 	"stint/scrape/kube/follow"
 	"stint/scrape/kube/replay"
 )
@@ -44,13 +45,13 @@ type process struct {
 	done chan error
 }
 
-func start(t testing.TB, s *replay.Server, change func(*Source, *Config)) *process {
+func start(t testing.TB, c *kube.Client, change func(*Source, *Config)) *process {
 	t.Helper()
 	cfg := Defaults()
 	cfg.CheckpointNamespace = "stint"
 	p := &process{Sink: replay.NewSink(t), t: t, log: &logBuffer{}, done: make(chan error, 1)}
 	var err error
-	if p.src, err = New(cfg, p.Deps(s.Client(t), slog.New(slog.NewTextHandler(p.log, nil)))); err != nil {
+	if p.src, err = New(cfg, p.Deps(c, slog.New(slog.NewTextHandler(p.log, nil)))); err != nil {
 		t.Fatal(err)
 	}
 	p.src.every, p.src.retry = 20*time.Millisecond, 50*time.Millisecond

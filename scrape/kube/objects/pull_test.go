@@ -42,7 +42,7 @@ func TestPull(t *testing.T) {
 	many(s, 1200)
 	sink := replay.NewSink(t)
 	sink.Hold()
-	p := startWith(t, s, sink, func(*Source) {}, Resource{Name: "pods", Interval: 2 * time.Second})
+	p := startWith(t, s.Client(t), sink, func(*Source) {}, Resource{Name: "pods", Interval: 2 * time.Second})
 	for page, n := range []int{500, 1000, 1200} {
 		p.Wait(n)
 		until(t, "all of the page is out", func() bool { return p.src.emitterIdle() })
@@ -90,7 +90,7 @@ func TestPullExpired(t *testing.T) {
 	many(s, 1200)
 	sink := replay.NewSink(t)
 	sink.Hold()
-	p := startWith(t, s, sink, func(*Source) {}, Resource{Name: "pods"})
+	p := startWith(t, s.Client(t), sink, func(*Source) {}, Resource{Name: "pods"})
 	p.Wait(500)
 	s.Put(replay.Pods, follow.Added, pod("ns1", "p01200"))
 	s.Compact()
@@ -127,7 +127,7 @@ func TestPullRestart(t *testing.T) {
 	many(s, 1200)
 	sink := replay.NewSink(t)
 	sink.Hold()
-	p := startWith(t, s, sink, func(*Source) {}, Resource{Name: "pods"})
+	p := startWith(t, s.Client(t), sink, func(*Source) {}, Resource{Name: "pods"})
 	p.Wait(500)
 	sink.Settle(-1, otlp.Delivered)
 	p.Wait(1000)
@@ -163,7 +163,7 @@ func TestSecrets(t *testing.T) {
 		if mode == "watch" {
 			r.Initial = "all"
 		}
-		p := startWith(t, s, replay.NewSink(t), func(src *Source) {
+		p := startWith(t, s.Client(t), replay.NewSink(t), func(src *Source) {
 			src.cfg.Drop = nil // the default would leave the annotation out, too
 		}, r)
 		got := p.Wait(1)[0]

@@ -12,7 +12,7 @@ import (
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 
-	"stint/export/otlp"
+	"stint/scrape/kube"
 	"stint/scrape/kube/replay"
 )
 
@@ -47,10 +47,10 @@ type process struct {
 // start runs a source of a new process.
 func start(t testing.TB, s *replay.Server, resources ...Resource) *process {
 	t.Helper()
-	return startWith(t, s, replay.NewSink(t), func(*Source) {}, resources...)
+	return startWith(t, s.Client(t), replay.NewSink(t), func(*Source) {}, resources...)
 }
 
-func startWith(t testing.TB, s *replay.Server, sink *replay.Sink, change func(*Source), resources ...Resource) *process {
+func startWith(t testing.TB, c *kube.Client, sink *replay.Sink, change func(*Source), resources ...Resource) *process {
 	t.Helper()
 	cfg := Defaults()
 	cfg.CheckpointNamespace, cfg.Resources = "stint", resources
@@ -59,7 +59,7 @@ func startWith(t testing.TB, s *replay.Server, sink *replay.Sink, change func(*S
 	}
 	p := &process{Sink: sink, t: t, log: &logBuffer{}, done: make(chan error, 1)}
 	var err error
-	if p.src, err = New(cfg, sink.Deps(s.Client(t), slog.New(slog.NewTextHandler(p.log, nil)))); err != nil {
+	if p.src, err = New(cfg, sink.Deps(c, slog.New(slog.NewTextHandler(p.log, nil)))); err != nil {
 		t.Fatal(err)
 	}
 	p.src.every, p.src.retry = 20*time.Millisecond, 50*time.Millisecond
@@ -174,5 +174,3 @@ func field(v *commonpb.AnyValue, path ...string) *commonpb.AnyValue {
 	}
 	return v
 }
-
-var _ = otlp.Delivered

@@ -169,7 +169,7 @@ func TestFuture(t *testing.T) {
 		s.Have(replay.Pods)
 		first := s.Version()
 		sink := replay.NewSink(t)
-		p := startWith(t, s, sink, func(src *Source) { src.idle = 50 * time.Millisecond }, watchPods)
+		p := startWith(t, s.Client(t), sink, func(src *Source) { src.idle = 50 * time.Millisecond }, watchPods)
 		watching(t, s)
 		for range 50 {
 			s.Put(replay.Pods, follow.Added, pod("x", "a"))
@@ -229,7 +229,7 @@ func TestTwoLeaders(t *testing.T) {
 	watching(t, s)
 	next := replay.NewSink(t)
 	next.Gain()
-	p := startWith(t, s, next, func(*Source) {}, watchPods)
+	p := startWith(t, s.Client(t), next, func(*Source) {}, watchPods)
 	until(t, "the next leader has the checkpoint", func() bool {
 		cm := s.Map("stint-cluster-objects")
 		return cm != nil && strings.Contains(cm.Data["about"], `"term":2`)
@@ -269,7 +269,7 @@ func TestRestart(t *testing.T) {
 			var p *process
 			for round := range 6 {
 				sink = replay.NewSink(t)
-				p = startWith(t, s, sink, func(*Source) {}, watchPods)
+				p = startWith(t, s.Client(t), sink, func(*Source) {}, watchPods)
 				if round == 0 { // from the first on nothing may be missed
 					until(t, "there is a checkpoint", func() bool {
 						cm := s.Map("stint-cluster-objects")
@@ -312,7 +312,7 @@ func TestRestart(t *testing.T) {
 				}
 			}
 			sink = replay.NewSink(t)
-			p = startWith(t, s, sink, func(*Source) {}, watchPods)
+			p = startWith(t, s.Client(t), sink, func(*Source) {}, watchPods)
 			settledAt(t, p, strings.Split(all[len(all)-1], "@")[1])
 			p.end()
 			for _, r := range sink.Records() {
