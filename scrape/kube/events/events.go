@@ -190,6 +190,7 @@ func (s *Source) follow(ctx context.Context, fail context.CancelCauseFunc, lost 
 		var found follow.Resource
 		kinds, err := follow.Discover(ctx, s.d.Client)
 		if err == nil {
+			s.d.Progress.Listed("kinds of object", nil)
 			found, err = kinds.Find("events", "", "")
 		}
 		wait := s.retry
@@ -206,7 +207,7 @@ func (s *Source) follow(ctx context.Context, fail context.CancelCauseFunc, lost 
 				s.d.Log.Warn("the API server has no events; they are looked for again every 5 minutes", "err", err)
 			}
 		default:
-			s.d.Progress.Listed("events", err)
+			s.d.Progress.Listed("kinds of object", err)
 			s.d.Log.Warn("kinds of object can't be asked for; it is tried again", "err", err)
 			wait = min(wait, 10*time.Second)
 		}

@@ -151,13 +151,6 @@ func (a *API) List(ctx context.Context, t Target, p *Page, each func(object []by
 	return err
 }
 
-// Version is the resourceVersion of the target right now.
-func (a *API) Version(ctx context.Context, t Target) (string, error) {
-	p := Page{Limit: 1}
-	err := a.List(ctx, t, &p, func([]byte) error { return nil })
-	return p.ResourceVersion, err
-}
-
 // The types of what a watch sends.
 const (
 	Added    = "ADDED"

@@ -156,9 +156,10 @@ func (f *Follower) settle(ctx context.Context, err error) error {
 	case errors.As(err, &own):
 		return own.error
 	case missing(err):
+		f.Progress.Listed(f.Target.String(), nil) // whoever leads finds it so
 		return fmt.Errorf("%w: %s: %w", ErrNoResource, f.Target.FullName(), err)
 	case apierrors.IsForbidden(err):
-		f.Progress.Listed(f.Target.String(), err)
+		f.Progress.Listed(f.Target.String(), nil) // the other replicas may not either: no reason to give the lease up
 		if !f.refused {
 			f.refused = true
 			f.Log.Warn("the API server does not let stint-cluster read a kind of object; add the rule, it is tried again every 5 minutes",
@@ -193,7 +194,7 @@ func (f *Follower) resume(ctx context.Context, at *Position) error {
 	if f.known != nil {
 		now, err = f.learn(ctx)
 	} else {
-		now, err = f.API.Version(ctx, f.Target)
+		now, err = f.version(ctx)
 	}
 	if err != nil {
 		return err
@@ -222,13 +223,20 @@ func (f *Follower) begin(ctx context.Context, at *Position) (err error) {
 			f.known.from = "" // what went before is of no interest
 		}
 	} else {
-		now, err = f.API.Version(ctx, f.Target)
+		now, err = f.version(ctx)
 	}
 	if err != nil {
 		return err
 	}
 	*at = Position{Version: now}
 	return f.pass(ctx, at)
+}
+
+// version is the target's resourceVersion right now.
+func (f *Follower) version(ctx context.Context) (string, error) {
+	p := Page{Limit: 1}
+	err := f.page(ctx, &p, func([]byte) error { return nil })
+	return p.ResourceVersion, err
 }
 
 func (f *Follower) pass(ctx context.Context, at *Position) error {
@@ -243,7 +251,7 @@ func (f *Follower) learn(ctx context.Context) (version string, err error) {
 	f.known.begin()
 	p := Page{Limit: PageSize, Metadata: true}
 	for {
-		if err := f.API.List(ctx, f.Target, &p, func(object []byte) error {
+		if err := f.page(ctx, &p, func(object []byte) error {
 			if id, err := Identify(object); err == nil {
 				f.known.add(&id)
 			}
@@ -426,7 +434,7 @@ func (f *Follower) watch(ctx context.Context, at *Position) error {
 	})
 	switch {
 	case context.Cause(watch) == errIdle:
-		now, err := f.API.Version(ctx, f.Target)
+		now, err := f.version(ctx)
 		if err != nil {
 			return err
 		}

@@ -209,6 +209,7 @@ func (s *Source) find(ctx context.Context, r Resource) (follow.Resource, error) 
 			s.d.Log.Warn("some API groups can't be looked into; kinds of the others are found", "err", kinds.Failed)
 		}
 		s.kinds, s.asked = kinds, time.Now()
+		s.d.Progress.Listed("kinds of object", nil)
 	}
 	return s.kinds.Find(r.Name, r.Group, r.Version)
 }
@@ -250,7 +251,6 @@ func (s *Source) resource(ctx context.Context, i int, lost string) {
 
 // kind follows a kind in all its namespaces, until one of them finds that there is none any more.
 func (s *Source) kind(ctx context.Context, i int, found follow.Resource, lost string) error {
-	s.d.Progress.Listed("kinds of object", nil)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup

@@ -119,6 +119,46 @@ func TestPullBreaksOff(t *testing.T) {
 	}
 }
 
+// TestPullStalls: an answer that comes to a standstill is given up and asked for again.
+func TestPullStalls(t *testing.T) {
+	s := replay.New(t)
+	s.Have(replay.Pods)
+	many(s, 700)
+	s.Stall(40_000)
+	p := startWith(t, s.Client(t), replay.NewSink(t), func(src *Source) { src.idle = 300 * time.Millisecond }, Resource{Name: "pods"})
+	got := p.Wait(700)
+	p.end()
+	each(t, got, 0, 700, "true")
+}
+
+// TestBackpressure: with room for one slab and nothing acknowledged, several kinds wait, and none waits
+// for another for ever.
+func TestBackpressure(t *testing.T) {
+	s := replay.New(t)
+	s.Have(replay.Pods)
+	padding := strings.Repeat("x", 100<<10)
+	for i := range 40 {
+		s.Put(replay.Pods, follow.Added, strings.Replace(pod(fmt.Sprint("ns", i%4), fmt.Sprint("p", i)), `"spec":{`, `"spec":{"a":"`+padding+`",`, 1))
+	}
+	sink := replay.NewSink(t)
+	sink.Hold()
+	sink.Limit(otlp.SlabSize)
+	p := startWith(t, s.Client(t), sink, func(*Source) {}, Resource{Name: "pods", Mode: "watch", Initial: "changed", Namespaces: []string{"ns0", "ns1", "ns2", "ns3"}}, Resource{Name: "pods"})
+	p.Wait(3)
+	if n := len(p.Records()); n > 4 {
+		t.Errorf("%d records of 100 KiB in %d bytes", n, otlp.SlabSize)
+	}
+	for len(p.Records()) < 80 {
+		until(t, "something is held", func() bool { return sink.Held() > 0 || len(p.Records()) == 80 })
+		sink.Settle(-1, otlp.Delivered)
+	}
+	sink.Release()
+	p.end()
+	if n := len(p.Records()); n != 80 {
+		t.Errorf("%d records", n)
+	}
+}
+
 // TestPullRestart: a pull that was under way is ended by the next process: the page that was not
 // acknowledged comes again, the ones before do not. And it does not begin a new one before its time.
 func TestPullRestart(t *testing.T) {

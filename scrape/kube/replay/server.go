@@ -42,7 +42,8 @@ type Server struct {
 	maps      map[string]*corev1.ConfigMap
 	epoch     int // grows when all watches are ended
 	down      bool
-	cut       int // bytes after which the next list breaks off; 0: none
+	cut       int  // bytes after which the next list breaks off; 0: none
+	stalls    bool // or comes to a standstill
 	requests  []string
 	cluster   string
 	t         testing.TB
@@ -196,6 +197,9 @@ func (s *Server) Rewind(rv int) {
 
 // Cut lets the next list break off after some bytes.
 func (s *Server) Cut(n int) { s.update(func() { s.cut = n }) }
+
+// Stall lets the next list come to a standstill after some bytes.
+func (s *Server) Stall(n int) { s.update(func() { s.cut, s.stalls = n, true }) }
 
 // Version is the newest one.
 func (s *Server) Version() int {
@@ -421,9 +425,15 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, k follow.Resource,
 	w.Header().Set("Content-Type", "application/json")
 	text := b.String()
 	if n := s.cut; n > 0 && n < len(text) && limit > 1 {
-		s.cut = 0
+		stalls := s.stalls
+		s.cut, s.stalls = 0, false
 		io.WriteString(w, text[:n])
 		w.(http.Flusher).Flush()
+		if stalls {
+			s.mu.Unlock()
+			<-r.Context().Done()
+			s.mu.Lock()
+		}
 		panic(http.ErrAbortHandler)
 	}
 	io.WriteString(w, text)

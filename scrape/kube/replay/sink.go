@@ -116,6 +116,9 @@ func (k *Sink) take(c *otlp.Chunk) {
 	}
 }
 
+// Limit bounds the memory of records.
+func (k *Sink) Limit(bytes int64) { k.pool.SetLimit(bytes) }
+
 // Hold keeps what comes from being settled.
 func (k *Sink) Hold() { k.set(func() { k.hold = true }) }
 
