@@ -31,8 +31,6 @@ const (
 	scope = "stint/scrape/kube/objects"
 	// maxGroups bounds the resources that are kept encoded, one a namespace.
 	maxGroups = 10_000
-	// discoverEvery is how old what is known of the server's kinds may be.
-	discoverEvery = follow.RetryMissing
 )
 
 // Source reads objects while this replica leads.

@@ -101,9 +101,9 @@ func TestWatchExpired(t *testing.T) {
 	e := s.Put(replay.Pods, follow.Added, pod("x", "e"))
 	s.Compact()
 	s.Down(false)
-	got := p.Wait(7)
+	p.Wait(7)
 	f := s.Put(replay.Pods, follow.Added, pod("x", "f"))
-	got = p.Wait(8)
+	got := p.Wait(8)
 	p.end()
 	if want := fmt.Sprintf("~b@%s +e@%s -c@ +f@%s", b, e, f); names(got[4:]) != want {
 		t.Errorf("%s, want %s", names(got[4:]), want)
@@ -156,9 +156,9 @@ func TestFuture(t *testing.T) {
 		s.Rewind(first)
 		s.Put(replay.Pods, follow.Added, pod("x", "b"))
 		p = start(t, s, watchPods)
-		got := p.Wait(2)
+		p.Wait(2)
 		s.Put(replay.Pods, follow.Added, pod("x", "c"))
-		got = p.Wait(3)
+		got := p.Wait(3)
 		p.end()
 		if names(got[:1]) != "stint.watch.gap@" || got[0].Attr("stint.watch.gap.reason") != "future" || !strings.HasPrefix(names(got[1:]), "+b@") || !strings.Contains(names(got[1:]), " +c@") {
 			t.Errorf("%s", names(got))
@@ -265,11 +265,9 @@ func TestRestart(t *testing.T) {
 				live[name] = kind != follow.Deleted
 				all = append(all, map[string]string{"ADDED": "+", "MODIFIED": "~", "DELETED": "-"}[kind]+name+"@"+s.Put(replay.Pods, kind, pod("ns"+name[1:2], name)))
 			}
-			sink := replay.NewSink(t)
-			var p *process
 			for round := range 6 {
-				sink = replay.NewSink(t)
-				p = startWith(t, s.Client(t), sink, func(*Source) {}, watchPods)
+				sink := replay.NewSink(t)
+				p := startWith(t, s.Client(t), sink, func(*Source) {}, watchPods)
 				if round == 0 { // from the first on nothing may be missed
 					until(t, "there is a checkpoint", func() bool {
 						cm := s.Map("stint-cluster-objects")
@@ -311,8 +309,8 @@ func TestRestart(t *testing.T) {
 					}
 				}
 			}
-			sink = replay.NewSink(t)
-			p = startWith(t, s.Client(t), sink, func(*Source) {}, watchPods)
+			sink := replay.NewSink(t)
+			p := startWith(t, s.Client(t), sink, func(*Source) {}, watchPods)
 			settledAt(t, p, strings.Split(all[len(all)-1], "@")[1])
 			p.end()
 			for _, r := range sink.Records() {
