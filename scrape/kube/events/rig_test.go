@@ -120,10 +120,7 @@ func until(t testing.TB, what string, is func() bool) {
 // saved waits until there is a checkpoint with the position.
 func (p *process) saved(s *replay.Server) {
 	p.t.Helper()
-	until(p.t, "there is a checkpoint", func() bool {
-		cm := s.Map("stint-cluster-events")
-		return cm != nil && len(cm.BinaryData["state.gz"]) > 0 && strings.Contains(string(p.src.state()), `"rv"`)
-	})
+	until(p.t, "there is a checkpoint", func() bool { return strings.Contains(s.State("stint-cluster-events"), `"rv"`) })
 }
 
 // read waits until everything up to a version was read.

@@ -76,7 +76,7 @@ type Follower struct {
 	Target   Target
 	Handler  Handler
 	Initial  Initial
-	Deleted  bool // whether deletions that were missed are wanted: costs some 200 bytes an object
+	Deleted  bool // whether deletions that were missed are wanted: costs some 140 bytes an object
 	Progress *kube.Progress
 	Log      *slog.Logger
 	Idle     time.Duration // after which a watch of which nothing comes is looked into; 0: two minutes

@@ -51,7 +51,7 @@ type Source struct {
 	kinds  *follow.Kinds
 	asked  time.Time                  // when the kinds were
 	kept   map[string]json.RawMessage // of the checkpoint that was opened, by key
-	states map[string]func() any      // of what is followed, by key
+	states map[string]func() any      // of what is followed, by key; nil: not yet
 	fail   context.CancelCauseFunc
 }
 
@@ -175,7 +175,9 @@ func (s *Source) state() []byte {
 		all[key] = state
 	}
 	for key, state := range s.states {
-		all[key] = state()
+		if now := state(); now != nil {
+			all[key] = now
+		}
 	}
 	b, _ := json.Marshal(all) // of structs of strings and numbers
 	return b
@@ -186,8 +188,10 @@ func (s *Source) last(key string) json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if state := s.states[key]; state != nil { // the kind was missing for a while
-		b, _ := json.Marshal(state())
-		return b
+		if now := state(); now != nil {
+			b, _ := json.Marshal(now)
+			return b
+		}
 	}
 	return s.kept[key]
 }

@@ -81,7 +81,12 @@ func (t *target) run(ctx context.Context, lost string) error {
 			lost = err.Error()
 		}
 		t.ledger.Reset(at)
-		t.publish(func() any { return t.ledger.Frontier() })
+		t.publish(func() any {
+			if at := t.ledger.Frontier(); at != (follow.Position{}) {
+				return at
+			}
+			return nil
+		})
 		if lost != "" && at.Version == "" {
 			if err := t.gap(ctx, "checkpoint", "What was followed before is not known any more: "+lost, "", ""); err != nil {
 				return err

@@ -4,7 +4,9 @@
 package replay
 
 import (
+	"bytes"
 	"cmp"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -223,6 +225,23 @@ func (s *Server) Map(name string) *corev1.ConfigMap {
 		return cm.DeepCopy()
 	}
 	return nil
+}
+
+// State is what a checkpoint in a ConfigMap has, "" if there is none.
+func (s *Server) State(name string) string {
+	cm := s.Map(name)
+	if cm == nil || len(cm.BinaryData["state.gz"]) == 0 {
+		return ""
+	}
+	z, err := gzip.NewReader(bytes.NewReader(cm.BinaryData["state.gz"]))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(b)
 }
 
 // SetMap writes a ConfigMap, by somebody else; nil deletes it.
