@@ -38,6 +38,9 @@ const (
 	maxLedger = 50_000
 	// lastWords is the time in which what waits is handed over when a term ends.
 	lastWords = 500 * time.Millisecond
+	// firstRetry is doubled up to five minutes.
+	firstRetry = 2 * time.Second
+	awayRetry  = 10 * time.Second
 )
 
 // Source reads events while this replica leads.
@@ -186,6 +189,7 @@ func (s *Source) namespaces() []string {
 // follow watches events in one of the two APIs that have them, the same in both: core/v1 if it is
 // there.
 func (s *Source) follow(ctx context.Context, fail context.CancelCauseFunc, lost string) {
+	wait := s.retry
 	for said := false; ctx.Err() == nil; {
 		var found follow.Resource
 		kinds, err := follow.Discover(ctx, s.d.Client)
@@ -193,15 +197,23 @@ func (s *Source) follow(ctx context.Context, fail context.CancelCauseFunc, lost 
 			s.d.Progress.Listed("kinds of object", nil)
 			found, err = kinds.Find("events", "", "")
 		}
-		wait := s.retry
-		switch {
-		case err == nil:
-			said = false
-			err = s.watch(ctx, fail, found, lost)
-			if ctx.Err() == nil && !errors.Is(err, follow.ErrNoResource) {
+		if err == nil {
+			began := time.Now()
+			if err = s.watch(ctx, fail, found, lost); time.Since(began) >= s.retry {
+				said = false
+			}
+			if !errors.Is(err, follow.ErrNoResource) {
 				fail(err)
 			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return
 		case errors.Is(err, follow.ErrNoResource):
+			// The first times soon: a server that has just started does not know all at once.
+			if wait = min(2*wait, s.retry); !said {
+				wait = min(firstRetry, s.retry)
+			}
 			if !said {
 				said = true
 				s.d.Log.Warn("the API server has no events; they are looked for again every 5 minutes", "err", err)
@@ -209,7 +221,7 @@ func (s *Source) follow(ctx context.Context, fail context.CancelCauseFunc, lost 
 		default:
 			s.d.Progress.Listed("kinds of object", err)
 			s.d.Log.Warn("kinds of object can't be asked for; it is tried again", "err", err)
-			wait = min(wait, 10*time.Second)
+			wait = min(awayRetry, s.retry)
 		}
 		t := time.NewTimer(wait)
 		select {

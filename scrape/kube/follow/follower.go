@@ -19,6 +19,8 @@ const (
 	RetryMissing = 5 * time.Minute
 	firstBackoff = 800 * time.Millisecond
 	maxBackoff   = 30 * time.Second
+	// believed is how many refusals in a row are not believed yet: 5.6 s of them.
+	believed = 3
 	// A watch lasts between one and two of these, as client-go has it: not all end at once.
 	watchTimeout = 5 * time.Minute
 	// idleAfter is twice and more what lies between bookmarks. A watch that says nothing for longer may
@@ -83,7 +85,8 @@ type Follower struct {
 
 	known    *known
 	got      bool // something came since the last fault
-	refused  bool // the last answer was that it may not be read, and that was said
+	refused  int  // answers in a row that it may not be read, or is not there
+	said     bool // that it may not be read
 	backoffs backoff
 }
 
@@ -133,7 +136,7 @@ func (f *Follower) Once(ctx context.Context, at Position) error {
 }
 
 func (f *Follower) begins() {
-	f.known, f.got, f.refused, f.backoffs = nil, false, false, backoff{}
+	f.known, f.got, f.said, f.refused, f.backoffs = nil, false, false, 0, backoff{}
 	if f.Idle == 0 {
 		f.Idle = idleAfter
 	}
@@ -155,13 +158,17 @@ func (f *Follower) settle(ctx context.Context, err error) error {
 		return nil
 	case errors.As(err, &own):
 		return own.error
+	case missing(err) && f.refuse(ctx):
+		return nil
 	case missing(err):
 		f.Progress.Listed(f.Target.String(), nil) // whoever leads finds it so
 		return fmt.Errorf("%w: %s: %w", ErrNoResource, f.Target.FullName(), err)
+	case apierrors.IsForbidden(err) && f.refuse(ctx):
+		return nil
 	case apierrors.IsForbidden(err):
 		f.Progress.Listed(f.Target.String(), nil) // the other replicas may not either: no reason to give the lease up
-		if !f.refused {
-			f.refused = true
+		if !f.said {
+			f.said = true
 			f.Log.Warn("the API server does not let stint-cluster read a kind of object; add the rule, it is tried again every 5 minutes",
 				"kind", f.Target.String(), "rule", f.Target.Rule(), "err", err)
 		}
@@ -181,9 +188,19 @@ func (f *Follower) settle(ctx context.Context, err error) error {
 	return nil
 }
 
+// refuse waits a little at the first refusals: an API server that has just started does not know roles
+// and custom resources at once. It says whether to try again already.
+func (f *Follower) refuse(ctx context.Context) bool {
+	if f.refused++; f.refused > believed {
+		return false
+	}
+	sleep(ctx, firstBackoff<<(f.refused-1))
+	return true
+}
+
 // ok notes that the server answers.
 func (f *Follower) ok() {
-	f.got, f.refused = true, false
+	f.got, f.said, f.refused = true, false, 0
 	f.Progress.Listed(f.Target.String(), nil)
 }
 

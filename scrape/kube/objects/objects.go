@@ -31,6 +31,9 @@ const (
 	scope = "stint/scrape/kube/objects"
 	// maxGroups bounds the resources that are kept encoded, one a namespace.
 	maxGroups = 10_000
+	// firstRetry is doubled up to five minutes.
+	firstRetry = 2 * time.Second
+	awayRetry  = 10 * time.Second
 )
 
 // Source reads objects while this replica leads.
@@ -196,11 +199,11 @@ func (s *Source) last(key string) json.RawMessage {
 	return s.kept[key]
 }
 
-// find looks for a kind of object.
-func (s *Source) find(ctx context.Context, r Resource) (follow.Resource, error) {
+// find looks for a kind of object in what the server had up to so long ago.
+func (s *Source) find(ctx context.Context, r Resource, age time.Duration) (follow.Resource, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kinds == nil || time.Since(s.asked) >= s.retry {
+	if s.kinds == nil || time.Since(s.asked) >= age {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		kinds, err := follow.Discover(ctx, s.d.Client)
@@ -219,20 +222,26 @@ func (s *Source) find(ctx context.Context, r Resource) (follow.Resource, error) 
 // resource follows one configured kind, as long as there is one.
 func (s *Source) resource(ctx context.Context, i int, lost string) {
 	r := s.cfg.Resources[i]
+	wait := s.retry
 	for said := false; ctx.Err() == nil; {
-		found, err := s.find(ctx, r)
+		found, err := s.find(ctx, r, wait)
 		if err == nil && r.watches() && !found.Watchable {
 			err = fmt.Errorf("%w that can be watched: %s; use mode: pull", follow.ErrNoResource, found.FullName())
 		}
 		if err == nil {
-			said = false
-			err = s.kind(ctx, i, found, lost)
+			began := time.Now()
+			if err = s.kind(ctx, i, found, lost); time.Since(began) >= s.retry {
+				said = false
+			}
 		}
-		wait := s.retry
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, follow.ErrNoResource):
+			// The first times soon: a server that has just started does not know all at once.
+			if wait = min(2*wait, s.retry); !said {
+				wait = min(firstRetry, s.retry)
+			}
 			if !said {
 				said = true
 				s.d.Log.Warn("the API server has no such kind of object; it is looked for again every 5 minutes", "name", r.Name, "group", r.Group, "version", r.Version, "err", err)
@@ -240,7 +249,7 @@ func (s *Source) resource(ctx context.Context, i int, lost string) {
 		default:
 			s.d.Progress.Listed("kinds of object", err)
 			s.d.Log.Warn("kinds of object can't be asked for; it is tried again", "err", err)
-			wait = min(wait, 10*time.Second)
+			wait = min(awayRetry, s.retry)
 		}
 		t := time.NewTimer(wait)
 		select {
