@@ -273,6 +273,22 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestJustStarted: a server that does not know its roles yet is asked again at once, without a word.
+func TestJustStarted(t *testing.T) {
+	s := replay.New(t)
+	s.Have(replay.Pods)
+	many(s, 2)
+	s.Forbid("pods", true)
+	p := start(t, s, Resource{Name: "pods"})
+	until(t, "it was refused", func() bool { return pages(s) > 0 })
+	s.Forbid("pods", false)
+	p.Wait(2)
+	p.end()
+	if strings.Contains(p.log.String(), "rule") {
+		t.Errorf("%s", p.log)
+	}
+}
+
 // TestWhich: namespaces, types and fields that are wanted.
 func TestWhich(t *testing.T) {
 	s := replay.New(t)
