@@ -55,7 +55,7 @@ func TestMessagesDocs(t *testing.T) {
 	}
 	want := map[string]string{}
 	call := regexp.MustCompile(`[lL]og\.(Info|Warn|Error)\(("(?:[^"\\]|\\.)*")`)
-	for _, dir := range []string{".", "cluster", "process", "../cmd/stint-agent", "../cmd/stint-cluster", "../export", "../export/spool", "../scrape", "../scrape/cgroup", "../scrape/dedup", "../scrape/host", "../scrape/kube", "../scrape/kube/state", "../scrape/kubelet", "../tail", "../tail/journal"} {
+	for _, dir := range []string{".", "../cmd/stint-agent", "../cmd/stint-cluster", "../export", "../export/spool", "../scrape", "../scrape/cgroup", "../scrape/dedup", "../scrape/host", "../scrape/kube", "../scrape/kube/checkpoint", "../scrape/kube/events", "../scrape/kube/follow", "../scrape/kube/objects", "../scrape/kube/state", "../scrape/kubelet", "../tail", "../tail/journal", "cluster", "process"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", dir, len(files), err)

@@ -136,7 +136,7 @@ func (c *Cluster) newExport() (err error) {
 			return err
 		}
 		opt.Exporters = export.Exporters{"sink": c.sink.Exporter()}
-		opt.Pipelines = export.DefaultPipelines(opt.Exporters, Sources())
+		opt.Pipelines = export.DefaultPipelines(opt.Exporters, c.cfg.defaultSources())
 		opt.SpoolDir, opt.DeadDir = "", ""
 	}
 	c.export, err = export.New(opt)

@@ -16,6 +16,8 @@ import (
 	"stint/agent/process"
 	"stint/export"
 	"stint/scrape/kube"
+	"stint/scrape/kube/events"
+	"stint/scrape/kube/objects"
 	"stint/scrape/kube/state"
 )
 
@@ -29,13 +31,17 @@ type Config struct {
 	Kubernetes    kube.Config           `yaml:"kubernetes" doc:"the API server that is asked"`
 	Leader        Leader                `yaml:"leader" doc:"which of the replicas asks the API server and sends what it says: the one that holds a Lease"`
 	State         state.Config          `yaml:"state" doc:"metrics of the cluster's objects (metrics source state); docs/cluster-metrics.md lists them"`
+	Events        events.Config         `yaml:"events" doc:"events of the cluster (logs source events)"`
+	Objects       objects.Config        `yaml:"objects" doc:"objects of the API server (logs source objects)"`
 	Batch         export.Batch          `yaml:"batch" doc:"how records are put together before they are sent"`
 	Spool         export.Spool          `yaml:"spool" doc:"what waits on disk for a destination that is away"`
 	DeadLetter    export.DeadLetter     `yaml:"dead_letter" doc:"what destinations refuse for good"`
 	MemoryLimiter process.MemoryLimiter `yaml:"memory_limiter" doc:"bounds of the memory that waiting records may take"`
 	Exporters     export.Exporters      `yaml:"exporters" doc:"destinations by name, which is TYPE or TYPE/NAME; none: a sink inside the process that counts what arrives"`
 	Pipelines     export.Pipelines      `yaml:"pipelines" doc:"which sources go to which exporters, by SIGNAL or SIGNAL/NAME; none: every source to every exporter that takes its signal"`
-	DrainTimeout  time.Duration         `yaml:"drain_timeout" doc:"at the end, time to deliver what was read already, after the lease was given up; 0s to 10m"`
+	DrainTimeout  time.Duration `yaml:"drain_timeout" doc:"at the end, time to deliver what was read already, after the lease was given up; 0s to 10m"`
+
+	inPod bool // Kubernetes says so
 }
 
 // Admin is the server of the program's own state.
@@ -73,6 +79,8 @@ func Defaults() Config {
 			LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: time.Second,
 		},
 		State:         state.Defaults(),
+		Events:        events.Defaults(),
+		Objects:       objects.Defaults(),
 		Batch:         export.BatchDefaults(),
 		Spool:         export.SpoolDefaults(),
 		DeadLetter:    export.DeadLetterDefaults(),
@@ -117,8 +125,9 @@ func Load(args process.LoadArgs) (*Config, *process.Report) {
 			l.Derived("leader.lease_namespace", namespaceFile)
 		}
 	}
+	cfg.inPod = args.Getenv("KUBERNETES_SERVICE_HOST") != ""
 	if len(cfg.Pipelines) == 0 {
-		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, Sources())
+		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, cfg.defaultSources())
 	}
 	l.Check(cfg.Check())
 	return &cfg, &process.Report{Faults: l.Faults(), Origin: l.Origin}
@@ -132,7 +141,7 @@ func (c *Config) Check() error {
 	if !filepath.IsAbs(c.StateDir) {
 		fault("state_dir: %q is not an absolute path; give one, e.g. %s", c.StateDir, stateDir)
 	}
-	errs = append(errs, process.CheckServers(c.Admin.Listen, c.Health.Listen), c.Gateway.Check(), c.Leader.check(), c.State.Check(), c.Batch.Check(), c.Spool.Check(), c.DeadLetter.Check(),
+	errs = append(errs, process.CheckServers(c.Admin.Listen, c.Health.Listen), c.Gateway.Check(), c.Leader.check(), c.State.Check(), c.Events.Check(), c.Objects.Check(), c.Batch.Check(), c.Spool.Check(), c.DeadLetter.Check(),
 		c.MemoryLimiter.Check(), c.Exporters.Check(), c.Pipelines.Check(c.Exporters, Sources()))
 	if c.DrainTimeout < 0 || c.DrainTimeout > 10*time.Minute {
 		fault("drain_timeout: %v is out of range; give 0s to 10m", c.DrainTimeout)

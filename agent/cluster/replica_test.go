@@ -42,6 +42,7 @@ type rig struct {
 	rec    *receiver
 	dest   string
 	batch  time.Duration
+	more   string // of the configuration
 }
 
 func newRig(t *testing.T) *rig {
@@ -101,7 +102,7 @@ kubernetes: {kubeconfig: %s}
 leader: {lease_namespace: stint}
 batch: {timeout: %s}
 exporters: {otlp: {endpoint: %q, compression: none, tls: {insecure: true}}}
-`, dir, r.server.ConfigFor(r.t, "stint", "stint-cluster"), r.batch, r.dest), 0o600); err != nil {
+%s`, dir, r.server.ConfigFor(r.t, "stint", "stint-cluster"), r.batch, r.dest, r.more), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 	c := &child{name: name, log: &syncBuffer{}, exited: make(chan error, 1)}

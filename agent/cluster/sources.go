@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -9,12 +10,29 @@ import (
 
 	"stint/export/otlp"
 	"stint/scrape/kube"
+	"stint/scrape/kube/events"
+	"stint/scrape/kube/objects"
 	"stint/scrape/kube/state"
 )
 
 // Sources are the names that pipelines know, by signal.
 func Sources() map[string][]string {
-	return map[string][]string{"logs": {"otlp"}, "metrics": {"otlp", "self", "state"}, "traces": {"otlp"}}
+	return map[string][]string{"logs": {"events", "objects", "otlp"}, "metrics": {"otlp", "self", "state"}, "traces": {"otlp"}}
+}
+
+// defaultSources are those of pipelines that nobody has written: all of them, but what only a leader reads
+// where no API server is known, as of a gateway on somebody's laptop.
+func (c *Config) defaultSources() map[string][]string {
+	all := Sources()
+	if c.inPod || c.Kubernetes.Kubeconfig != "" {
+		return all
+	}
+	for signal, names := range all {
+		all[signal] = slices.DeleteFunc(names, func(name string) bool {
+			return slices.ContainsFunc(leaderSources, func(l listed) bool { return l.name == name && l.signal.String() == signal })
+		})
+	}
+	return all
 }
 
 // source works on the leader alone. Run is called at the start of each term, and ends soon after
@@ -39,6 +57,16 @@ type listed struct {
 // leaderSources are all that there are.
 var leaderSources = []listed{
 	{"state", otlp.Metrics, func(cfg *Config, d kube.Deps) (source, error) { return state.New(cfg.State, d) }},
+	{"events", otlp.Logs, func(cfg *Config, d kube.Deps) (source, error) {
+		c := cfg.Events
+		c.CheckpointNamespace = cmp.Or(c.CheckpointNamespace, cfg.Leader.LeaseNamespace)
+		return events.New(c, d)
+	}},
+	{"objects", otlp.Logs, func(cfg *Config, d kube.Deps) (source, error) {
+		c := cfg.Objects
+		c.CheckpointNamespace = cmp.Or(c.CheckpointNamespace, cfg.Leader.LeaseNamespace)
+		return objects.New(c, d)
+	}},
 }
 
 // sourcesOf are those that are not turned off: without any, nobody contends for the lease.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -42,9 +43,9 @@ func TestStateSwitches(t *testing.T) {
 func TestWithoutState(t *testing.T) {
 	for enabled, want := range map[bool]string{true: "no API server", false: ""} {
 		cfg := replicaConfig(t)
-		cfg.Kubernetes.Kubeconfig, cfg.Pipelines = "", nil
+		cfg.Kubernetes.Kubeconfig = ""
 		cfg.State.Enabled = enabled
-		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, Sources())
+		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, map[string][]string{"metrics": Sources()["metrics"]})
 		c, err := New(cfg, "test", slog.New(slog.DiscardHandler))
 		if got := fmt.Sprint(err); err != nil && (want == "" || !strings.Contains(got, want)) || err == nil && want != "" {
 			t.Errorf("state.enabled=%v: %v", enabled, err)
@@ -56,5 +57,21 @@ func TestWithoutState(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// Where no API server is known nothing asks for one unless somebody says so.
+func TestDefaultSources(t *testing.T) {
+	var c Config
+	for _, signal := range []string{"logs", "metrics", "traces"} {
+		for _, name := range c.defaultSources()[signal] {
+			if name != "otlp" && name != "self" {
+				t.Errorf("%s of %s is a source without an API server", signal, name)
+			}
+		}
+	}
+	c.inPod = true
+	if got := c.defaultSources(); !reflect.DeepEqual(got, Sources()) {
+		t.Errorf("in a pod they are %v", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -120,8 +121,12 @@ func replica() int {
 	for _, f := range report.Faults {
 		log.Error(fmt.Sprint(f))
 	}
-	cfg.Pipelines = export.Pipelines{"logs": {Sources: []string{"ticker"}, Exporters: []string{"otlp"}}}
 	all := []listed{{"ticker", otlp.Logs, newTicker}}
+	sources := []string{"ticker"}
+	if s := os.Getenv("REPLICA_SOURCES"); s != "" { // those that there really are
+		all, sources = leaderSources, strings.Fields(s)
+	}
+	cfg.Pipelines = export.Pipelines{"logs": {Sources: sources, Exporters: []string{"otlp"}}}
 	if os.Getenv("REPLICA_STATE") != "" {
 		cfg.Pipelines = export.Pipelines{"metrics": {Sources: []string{"state"}, Exporters: []string{"otlp"}}}
 		cfg.State.Interval = time.Second
