@@ -39,7 +39,7 @@ type Config struct {
 	MemoryLimiter process.MemoryLimiter `yaml:"memory_limiter" doc:"bounds of the memory that waiting records may take"`
 	Exporters     export.Exporters      `yaml:"exporters" doc:"destinations by name, which is TYPE or TYPE/NAME; none: a sink inside the process that counts what arrives"`
 	Pipelines     export.Pipelines      `yaml:"pipelines" doc:"which sources go to which exporters, by SIGNAL or SIGNAL/NAME; none: every source to every exporter that takes its signal"`
-	DrainTimeout  time.Duration `yaml:"drain_timeout" doc:"at the end, time to deliver what was read already, after the lease was given up; 0s to 10m"`
+	DrainTimeout  time.Duration         `yaml:"drain_timeout" doc:"at the end, time to deliver what was read already, after the lease was given up; 0s to 10m"`
 
 	inPod bool // Kubernetes says so
 }
