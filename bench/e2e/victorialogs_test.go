@@ -22,6 +22,9 @@ import (
 // TestVictoriaLogs: records arrive in a real server that speaks _bulk, with documents of every shape, Loki's push
 // API and OTLP, also when it is away for a while, each once and with what it says.
 func TestVictoriaLogs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs bench/victorialogs/victoria-logs: make test-victorialogs")
+	}
 	dir, address := t.TempDir(), freeAddress(t)
 	start := func() *process {
 		p := startProcess(t, "../victorialogs/victoria-logs", "-storageDataPath="+dir, "-httpListenAddr="+address, "-retentionPeriod=1d", "-loggerLevel=WARN")
