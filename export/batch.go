@@ -23,6 +23,7 @@ type batch struct {
 	left    atomic.Int32
 	dropped atomic.Bool // by a destination
 	aborted atomic.Bool // the process stopped before an answer
+	refused atomic.Bool // by a spool that is full
 }
 
 // done is called once by each destination.
@@ -46,8 +47,33 @@ func (b *batch) done(o otlp.Outcome) {
 	}
 	b.lane.pending.Add(-1)
 	for _, c := range b.chunks {
-		c.Settle(o)
+		switch {
+		case !b.refused.Load():
+			c.Settle(o)
+		case c.Again:
+			c.Settle(otlp.Aborted)
+		default:
+			c.Settle(max(o, otlp.Dropped))
+		}
 	}
+}
+
+// comesAgain says whether all of it does when it is refused.
+func (b *batch) comesAgain() bool {
+	return !slices.ContainsFunc(b.chunks, func(c *otlp.Chunk) bool { return !c.Again })
+}
+
+// refuse is done for a destination whose spool is full: chunks that can come again are aborted. It gives the
+// number of records that are dropped.
+func (b *batch) refuse() (dropped int) {
+	for _, c := range b.chunks {
+		if !c.Again {
+			dropped += c.Records
+		}
+	}
+	b.refused.Store(true)
+	b.done(otlp.Delivered)
+	return dropped
 }
 
 // lend keeps the batch's memory from being used again: a transport still reads it.

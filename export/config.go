@@ -270,7 +270,7 @@ type Spool struct {
 	Enabled  bool          `yaml:"enabled" doc:"keep metrics on disk, below state_dir, while a destination is away, and over a restart, and logs whose files are about to be given up (tail.max_deleted_bytes); false: up to 4 MiB of metrics wait in memory"`
 	MaxBytes int64         `yaml:"max_bytes" unit:"bytes" doc:"for each exporter, whatever its pipelines, so that several exporters may take several times as much; a twentieth of the disk, or 1 GiB, always stays free; at least 16777216"`
 	MaxAge   time.Duration `yaml:"max_age" doc:"what is older is not delivered any more; at least 1m"`
-	WhenFull string        `yaml:"when_full" enum:"drop_oldest,refuse" doc:"what goes over max_bytes, and when too little of the disk is free; drop_oldest: the oldest 8 MiB, or an eighth of max_bytes; refuse: what is new, but for 4 MiB that wait in memory; either is counted; logs that are read from files are always refused, and wait in these"`
+	WhenFull string        `yaml:"when_full" enum:"drop_oldest,refuse" doc:"what goes over max_bytes, and when too little of the disk is free; drop_oldest: the oldest 8 MiB, or an eighth of max_bytes; refuse: what is new, but for 4 MiB that wait in memory; either is counted; logs that are read from files are always refused, and wait in these; what the gateway receives then gets a refusal"`
 }
 
 // Values of Spool.WhenFull.

@@ -47,7 +47,8 @@ type Exporting struct {
 	dir    string
 	spools []string // directories below dir
 
-	forwards bool
+	forwards  bool
+	unspooled string
 
 	vanishing atomic.Bool // files of logs that wait are about to
 }
@@ -78,6 +79,7 @@ type Options struct {
 	Pipelines  Pipelines
 	Spool      Spool
 	Forwards   bool   // records come over the network: logs do not wait in files, and who sent them waits for the answer
+	Unspooled  string // source whose records are not kept on disk: who sent them waits until destinations have them
 	SpoolDir   string // where what can't be kept in memory waits; empty: nowhere
 	DeadLetter DeadLetter
 	DeadDir    string // where the dead-letter files are; empty: nowhere
@@ -89,7 +91,7 @@ type Options struct {
 // New makes the destinations; it opens no connection that it has to wait for.
 func New(opt Options) (*Exporting, error) {
 	batch, exporters, pipelines, version, log := opt.Batch, opt.Exporters, opt.Pipelines, opt.Version, opt.Log
-	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log, keep: opt.Spool, dir: opt.SpoolDir, forwards: opt.Forwards}
+	e := &Exporting{outs: map[string]*out{}, routes: map[string]*route{}, log: log, keep: opt.Spool, dir: opt.SpoolDir, forwards: opt.Forwards, unspooled: opt.Unspooled}
 	m := newMetrics(opt.Registerer, e)
 	for _, name := range slices.Sorted(maps.Keys(exporters)) {
 		o := &out{name: name, batch: batch, park: parkFor, log: log, metrics: m}
@@ -156,9 +158,10 @@ func New(opt Options) (*Exporting, error) {
 		names := to[w]
 		slices.Sort(names)
 		names = slices.Compact(names)
-		set := fmt.Sprint(Signal(w.source), names, w.actions)
+		waits := e.unspooled != "" && strings.HasSuffix(w.source, "/"+e.unspooled)
+		set := fmt.Sprint(Signal(w.source), names, w.actions, waits)
 		if shared[set] == nil {
-			shared[set] = e.newLanes(batch, signalOf(Signal(w.source)), names, changing[w])
+			shared[set] = e.newLanes(batch, signalOf(Signal(w.source)), names, changing[w], waits)
 		}
 		if e.routes[w.source] == nil {
 			e.routes[w.source] = &route{}
@@ -193,8 +196,9 @@ func signalOf(name string) otlp.Signal {
 	panic("bug: no signal " + name)
 }
 
-// newLanes makes the lanes to the destinations of these names, for records that p changes.
-func (e *Exporting) newLanes(cfg Batch, signal otlp.Signal, names []string, p Pipeline) (lanes []*lane) {
+// newLanes makes the lanes to the destinations of these names, for records that p changes. waits: nothing of them is
+// written to the disk.
+func (e *Exporting) newLanes(cfg Batch, signal otlp.Signal, names []string, p Pipeline, waits bool) (lanes []*lane) {
 	n := 1
 	if signal == otlp.Logs {
 		n = logLanes
@@ -202,14 +206,17 @@ func (e *Exporting) newLanes(cfg Batch, signal otlp.Signal, names []string, p Pi
 	for range n {
 		l := &lane{cfg: cfg, signal: signal, eager: e.forwards}
 		for _, name := range names {
-			limit := int64(0) // logs wait in their files
-			if signal != otlp.Logs || e.forwards {
+			s := e.openSpool(e.outs[name], signal)
+			limit := int64(0) // logs wait in their files, or with who sent them
+			if signal != otlp.Logs && !e.forwards || e.forwards && s != nil {
 				limit = metricsQueueBytes
 			}
-			s := e.openSpool(e.outs[name], signal)
 			q := newQueue(e.outs[name], l, limit, s)
-			if signal == otlp.Logs && !e.forwards {
+			switch {
+			case signal == otlp.Logs && !e.forwards:
 				q.lazy = &e.vanishing
+			case waits:
+				q.limit, q.lazy = 0, new(atomic.Bool) // what is on the disk from before is delivered
 			}
 			q.change = newChange(p)
 			q.refuse = s != nil && e.keep.WhenFull == refuse
@@ -252,6 +259,23 @@ func (e *Exporting) openSpool(o *out, signal otlp.Signal) *spool.Spool {
 // Wants says whether any pipeline takes the source's records of a signal.
 func (e *Exporting) Wants(signal otlp.Signal, source string) bool {
 	return e.routes[signal.String()+"/"+source] != nil
+}
+
+// Full says that records of a source would be refused, because a spool they may have to wait in is full and keeps what
+// is older.
+func (e *Exporting) Full(signal otlp.Signal, source string) bool {
+	r := e.routes[signal.String()+"/"+source]
+	if r == nil || e.keep.WhenFull != refuse {
+		return false
+	}
+	for _, lanes := range r.ways {
+		for _, q := range lanes[0].queues {
+			if q.spills() && q.spool.Full() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Input returns the function that takes chunks of a source. It does not block.

@@ -2,6 +2,7 @@ package export
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,6 +89,12 @@ func (q *queue) shrink() (gone []*batch) {
 
 func (q *queue) giveUp(gone []*batch, reason string) {
 	for _, b := range gone {
+		if signal := b.signal; reason == spool.Full {
+			if n := b.refuse(); n > 0 {
+				q.out.drop(signal, reason, n, nil)
+			}
+			continue
+		}
 		q.out.drop(b.signal, reason, b.records, nil)
 		b.done(otlp.Dropped)
 	}
@@ -317,17 +324,25 @@ func (q *queue) persist() {
 		return
 	}
 	q.out.log.Error("what waits for a destination can't be written to the spool; it stays in memory, as far as there is room", "exporter", q.out.name, "err", err)
-	q.mu.Lock()
-	for _, b := range list[n:] {
-		q.bytes += int64(b.bytes)
-	}
-	q.list = append(list[n:len(list):len(list)], q.list...)
-	gone := q.shrink()
-	q.mu.Unlock()
-	reason := queueFull
+	reason, list := queueFull, list[n:]
+	var gone []*batch
 	if errors.Is(err, spool.ErrFull) {
 		reason = spool.Full
+		list = slices.DeleteFunc(list, func(b *batch) bool { // who sent it knows at once
+			if b.comesAgain() {
+				gone = append(gone, b)
+				return true
+			}
+			return false
+		})
 	}
+	q.mu.Lock()
+	for _, b := range list {
+		q.bytes += int64(b.bytes)
+	}
+	q.list = append(list[:len(list):len(list)], q.list...)
+	gone = append(gone, q.shrink()...)
+	q.mu.Unlock()
 	q.giveUp(gone, reason)
 	for _, b := range gone {
 		b.lane.ended()

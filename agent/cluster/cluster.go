@@ -125,7 +125,7 @@ func newCluster(cfg *Config, version string, all []listed, log *slog.Logger) (_ 
 func (c *Cluster) newExport() (err error) {
 	opt := export.Options{
 		Batch: c.cfg.Batch, Exporters: c.cfg.Exporters, Pipelines: c.cfg.Pipelines, Spool: c.cfg.Spool, DeadLetter: c.cfg.DeadLetter,
-		Forwards: true, Version: c.version, Log: c.log.With("part", "export"), Registerer: c.reg,
+		Forwards: true, Unspooled: c.cfg.Gateway.Unspooled(), Version: c.version, Log: c.log.With("part", "export"), Registerer: c.reg,
 	}
 	if c.lock != nil {
 		opt.SpoolDir, opt.DeadDir = filepath.Join(c.cfg.StateDir, "spool"), filepath.Join(c.cfg.StateDir, "dead-letter")
@@ -159,7 +159,7 @@ func (c *Cluster) newGateway() (err error) {
 		return nil
 	}
 	c.gateway, err = gateway.New(gateway.Options{
-		Config: c.cfg.Gateway, Pool: c.memory.Logs, Input: input, Log: c.log.With("part", "gateway"), Registerer: c.reg,
+		Config: c.cfg.Gateway, Pool: c.memory.Logs, Input: input, Full: func(s otlp.Signal) bool { return c.export.Full(s, "otlp") }, Log: c.log.With("part", "gateway"), Registerer: c.reg,
 	})
 	return err
 }

@@ -10,7 +10,7 @@ const (
 	Delivered Outcome = iota
 	// Dropped: a destination refused it for good; counted there by reason.
 	Dropped
-	// Aborted: the process stops before an answer came. Whoever can read it again must.
+	// Aborted: the process stops before an answer came, or there is no room for it. Whoever can read it again must.
 	Aborted
 )
 
@@ -32,6 +32,10 @@ type Chunk struct {
 
 	Origin Origin // told when settled; may be nil
 	Mark   uint64 // the origin's own
+
+	// Again says that its origin has it again from whoever sent it: what finds no room in a full spool is aborted then,
+	// and else dropped.
+	Again bool
 
 	// Fence is asked when the chunk's batch is closed, before anything of it is sent: false, and the chunk
 	// is settled as aborted. Nil: it always goes.
@@ -73,7 +77,7 @@ func (c *Chunk) Fan(n int) []*Chunk {
 	all := make([]*Chunk, n)
 	for i := range all {
 		d := NewChunk(c.slab, c.Data)
-		d.Group, d.Records, d.Signal, d.Lane, d.Fence, d.Origin = c.Group, c.Records, c.Signal, c.Lane, c.Fence, f
+		d.Group, d.Records, d.Signal, d.Lane, d.Again, d.Fence, d.Origin = c.Group, c.Records, c.Signal, c.Lane, c.Again, c.Fence, f
 		all[i] = d
 	}
 	return all

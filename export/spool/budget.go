@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // reserveBytes and reserveShare are how much of the disk is left free, whichever is less: a
@@ -24,6 +25,7 @@ type Budget struct {
 	mu     sync.Mutex // guards everything below, and the spools
 	used   int64      // bytes of segments, acknowledged or not, and of what is being written
 	spools []*Spool
+	full   time.Time // when one last found no room
 }
 
 // NewBudget makes a budget of max bytes.
@@ -56,6 +58,7 @@ func (b *Budget) reserve(s *Spool, need int64) error {
 	}
 	for b.used+need > b.max {
 		if s.o.Refuse {
+			b.full = time.Now()
 			return fmt.Errorf("%w: %d bytes of spool.max_bytes, %d, are used", ErrFull, b.used, b.max)
 		}
 		if _, ok := b.dropOldest(); !ok {
@@ -69,6 +72,7 @@ func (b *Budget) reserve(s *Spool, need int64) error {
 	// Counted here and not asked for again: XFS, btrfs and ZFS free in the background, and all would go.
 	for keep := min(int64(reserveBytes), total/reserveShare); free-s.planned-need < keep; {
 		if s.o.Refuse {
+			b.full = time.Now()
 			return fmt.Errorf("%w: %d bytes are free on the disk, %d are to stay so", ErrFull, free, keep)
 		}
 		size, ok := b.dropOldest()
@@ -79,4 +83,15 @@ func (b *Budget) reserve(s *Spool, need int64) error {
 	}
 	b.used += need
 	return nil
+}
+
+// fullFor is how long after a refusal nothing is tried: meanwhile who would hand something over can be told before
+// that is received.
+const fullFor = time.Second
+
+// Full says that what is appended now would hardly find room.
+func (s *Spool) Full() bool {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	return time.Since(s.b.full) < fullFor
 }

@@ -117,6 +117,7 @@ func (s *Spool) flush(r *run) {
 				continue
 			}
 		} else if full {
+			s.b.full = time.Now()
 			err = fmt.Errorf("%w: %w", ErrFull, err)
 		}
 		s.b.used -= r.bytes

@@ -24,20 +24,22 @@ type Options struct {
 	Config
 	Pool       *otlp.Pool                          // requests are accounted here before they are read
 	Input      func(otlp.Signal) func(*otlp.Chunk) // where chunks of a signal go; nil: no pipeline takes it
+	Full       func(otlp.Signal) bool              // a spool has no room for records of a signal; nil: never
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
 // Gateway is the two servers. New opens their ports; Run serves.
 type Gateway struct {
-	cfg   Config
-	pool  *otlp.Pool
-	in    [otlp.Signals]func(*otlp.Chunk)
-	log   *slog.Logger
-	token func() (export.Secret, error) // nil: none is asked for
-	ids   repeats
-	quota quota
-	stats metrics
+	cfg       Config
+	pool      *otlp.Pool
+	in        [otlp.Signals]func(*otlp.Chunk)
+	spoolFull func(otlp.Signal) bool
+	log       *slog.Logger
+	token     func() (export.Secret, error) // nil: none is asked for
+	ids       repeats
+	quota     quota
+	stats     metrics
 
 	grpc, http net.Listener // nil: none
 	grpcServer *grpc.Server
@@ -46,7 +48,7 @@ type Gateway struct {
 
 // New opens the ports.
 func New(o Options) (_ *Gateway, err error) {
-	g := &Gateway{cfg: o.Config, pool: o.Pool, log: o.Log, stats: newMetrics(o.Registerer)}
+	g := &Gateway{cfg: o.Config, pool: o.Pool, spoolFull: o.Full, log: o.Log, stats: newMetrics(o.Registerer)}
 	g.quota.most = max(o.Pool.Limit()/4, int64(o.MaxRequestBytes)+1, otlp.SlabSize) // as read asks for the largest request
 	for s := range otlp.Signals {
 		g.in[s] = o.Input(s)
@@ -279,7 +281,7 @@ func (c *call) hand(in func(*otlp.Chunk), signal otlp.Signal, slab *otlp.Slab, p
 	}
 	for _, p := range pieces {
 		chunk := otlp.NewChunk(slab, p.Data)
-		chunk.Group, chunk.Records, chunk.Signal, chunk.Origin = p.Group.Clone(), p.Records, signal, c
+		chunk.Group, chunk.Records, chunk.Signal, chunk.Again, chunk.Origin = p.Group.Clone(), p.Records, signal, true, c
 		chunk.Lane = chunk.Group.Hash() // records of one container stay in order
 		in(chunk)
 	}

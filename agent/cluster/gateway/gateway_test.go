@@ -63,22 +63,27 @@ type rig struct {
 
 func newRig(t *testing.T, change func(*Config), x export.Exporters) *rig {
 	t.Helper()
+	return newRigOf(t, change, x, export.SpoolDefaults())
+}
+
+func newRigOf(t *testing.T, change func(*Config), x export.Exporters, keep export.Spool) *rig {
+	t.Helper()
+	cfg := Defaults()
+	cfg.GRPC, cfg.HTTP = "127.0.0.1:0", "127.0.0.1:0"
+	if change != nil {
+		change(&cfg)
+	}
 	r := &rig{t: t, file: filepath.Join(t.TempDir(), "out.jsonl")}
 	if x == nil {
 		x = export.Exporters{"file": &export.File{Path: r.file, Rotation: export.Rotation{MaxMegabytes: 100, MaxBackups: 1}}}
 	}
 	reg := prometheus.NewRegistry()
 	e, err := export.New(export.Options{
-		Batch: export.BatchDefaults(), Exporters: x, Forwards: true, Version: "1", Log: silent, Registerer: reg, Spool: export.SpoolDefaults(), SpoolDir: t.TempDir(),
+		Batch: export.BatchDefaults(), Exporters: x, Forwards: true, Version: "1", Log: silent, Registerer: reg, Spool: keep, SpoolDir: t.TempDir(), Unspooled: cfg.Unspooled(),
 		Pipelines: export.DefaultPipelines(x, map[string][]string{"logs": {"otlp"}, "metrics": {"otlp"}, "traces": {"otlp"}}),
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	cfg := Defaults()
-	cfg.GRPC, cfg.HTTP = "127.0.0.1:0", "127.0.0.1:0"
-	if change != nil {
-		change(&cfg)
 	}
 	r.pool = otlp.NewPool(64<<20, e.Flush)
 	input := func(s otlp.Signal) func(*otlp.Chunk) {
@@ -87,7 +92,7 @@ func newRig(t *testing.T, change func(*Config), x export.Exporters) *rig {
 		}
 		return e.Input(s, "otlp")
 	}
-	if r.Gateway, err = New(Options{Config: cfg, Pool: r.pool, Input: input, Log: silent, Registerer: reg}); err != nil {
+	if r.Gateway, err = New(Options{Config: cfg, Pool: r.pool, Input: input, Full: func(s otlp.Signal) bool { return e.Full(s, "otlp") }, Log: silent, Registerer: reg}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -472,18 +477,17 @@ func TestRepeats(t *testing.T) {
 	r.wantFile(logsOf("once"), logsOf("each time"), logsOf("each time"))
 }
 
-// The answer waits until the records are safe: here, on disk, because the destination is away. They are delivered
-// when it is there.
-func TestDurable(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var up atomic.Bool
-	var got atomic.Int64
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+// away is a destination that answers 503 until it is up, and counts log records.
+type away struct {
+	up  atomic.Bool
+	got atomic.Int64
+}
+
+func (a *away) exporters(t *testing.T) export.Exporters {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		b, _ := io.ReadAll(req.Body)
-		if !up.Load() {
+		if !a.up.Load() {
 			w.WriteHeader(503)
 			return
 		}
@@ -491,35 +495,119 @@ func TestDurable(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		got.Add(int64(n))
-	})}
-	served := make(chan struct{})
-	go func() { defer close(served); server.Serve(l) }()
-	t.Cleanup(func() { server.Close(); <-served })
+		a.got.Add(int64(n))
+	}))
+	t.Cleanup(server.Close)
 	x, err := export.Exporters{}.NewValue("otlphttp")
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := x.(*export.OTLPHTTP)
-	h.Endpoint, h.Compression, h.RetryOnFailure = "http://"+l.Addr().String(), "none", export.Retry{InitialInterval: 10 * time.Millisecond, MaxInterval: 50 * time.Millisecond}
-	r := newRig(t, nil, export.Exporters{"otlphttp": h})
+	h.Endpoint, h.Compression, h.RetryOnFailure = server.URL, "none", export.Retry{InitialInterval: 10 * time.Millisecond, MaxInterval: 50 * time.Millisecond}
+	return export.Exporters{"otlphttp": h}
+}
+
+// want waits until so many records have arrived.
+func (a *away) want(t *testing.T, n int64) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); a.got.Load() < n && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if got := a.got.Load(); got != n {
+		t.Errorf("%d records arrived, want %d", got, n)
+	}
+}
+
+// The answer waits until the records are safe: here, on disk, because the destination is away. They are delivered
+// when it is there.
+func TestDurable(t *testing.T) {
+	var dest away
+	r := newRig(t, nil, dest.exporters(t))
 	logs := collogs.NewLogsServiceClient(r.conn())
 	for i := range 20 {
 		if _, err := logs.Export(t.Context(), logsOf(fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got.Load() != 0 {
+	if dest.got.Load() != 0 {
 		t.Error("something arrived")
 	}
-	up.Store(true)
-	deadline := time.Now().Add(10 * time.Second)
-	for got.Load() < 20 && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
+	dest.up.Store(true)
+	dest.want(t, 20)
+}
+
+// With ack: exported the answer waits for the destination itself, however long that is away, and a client that
+// does not is told to come again.
+func TestExportedAck(t *testing.T) {
+	var dest away
+	r := newRig(t, func(c *Config) { c.Ack = "exported" }, dest.exporters(t))
+	logs := collogs.NewLogsServiceClient(r.conn())
+	answers := make(chan error, 1)
+	go func() {
+		_, err := logs.Export(t.Context(), logsOf("patient"))
+		answers <- err
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	large := logsOf(slices.Repeat([]string{strings.Repeat("x", 1<<20)}, 10)...) // more than waits in memory where there is a disk
+	if _, err := logs.Export(ctx, large, grpc.MaxCallSendMsgSize(20<<20)); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("%v, want DeadlineExceeded", err)
 	}
-	if n := got.Load(); n != 20 {
-		t.Errorf("%d records arrived, want 20", n)
+	select {
+	case err := <-answers:
+		t.Fatalf("answered %v while the destination is away", err)
+	default:
 	}
+	dest.up.Store(true)
+	if err := <-answers; err != nil {
+		t.Error(err)
+	}
+	dest.want(t, 11)
+}
+
+// A spool that is to keep what is older refuses what is new: the client keeps it, and nothing that was acknowledged is
+// lost.
+func TestSpoolFull(t *testing.T) {
+	var dest away
+	keep := export.SpoolDefaults()
+	keep.MaxBytes, keep.WhenFull = 16<<20, "refuse"
+	r := newRigOf(t, nil, dest.exporters(t), keep)
+	logs := collogs.NewLogsServiceClient(r.conn())
+	request := logsOf(slices.Repeat([]string{strings.Repeat("x", 100<<10)}, 10)...)
+	var taken int64
+	send := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err := logs.Export(ctx, request)
+		if err == nil {
+			taken += 10
+		}
+		return err
+	}
+	var err error
+	for range 50 {
+		if err = send(); err != nil {
+			break
+		}
+	}
+	if st := status.Convert(err); st.Code() != codes.Unavailable || len(st.Details()) != 1 {
+		t.Fatalf("after %d records in a spool of 16 MiB: %v", taken, err)
+	}
+	wire, _ := proto.Marshal(request)
+	if code, h, body := r.post("/v1/logs", typeProtobuf, "", wire); code != 503 || h.Get("Retry-After") == "" {
+		t.Errorf("HTTP: %d %q, Retry-After %q", code, body, h.Get("Retry-After"))
+	}
+	if r.refusals("spool_full") == 0 {
+		t.Error("the refusal is not counted as one of the spool's")
+	}
+	dest.up.Store(true)
+	dest.want(t, taken)
+	for deadline := time.Now().Add(20 * time.Second); send() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is taken although the destination is there again")
+		}
+	}
+	dest.want(t, taken)
 }
 
 // Only who has the token is served; a new one in the file counts.
@@ -761,4 +849,72 @@ func TestLargeFromJSON(t *testing.T) {
 	if code, _, body := r.post("/v1/metrics", typeJSON, "", []byte(text)); code != 413 {
 		t.Errorf("%d %s: %d bytes of JSON are some 3.6 MiB", code, body, len(text))
 	}
+}
+
+// What a block of snappy and a text in JSON become is accounted for as well.
+func TestMemoryOfForms(t *testing.T) {
+	r := newRig(t, nil, nil)
+	var used int64
+	in := r.in[otlp.Logs]
+	r.in[otlp.Logs] = func(c *otlp.Chunk) { used = r.pool.Used(); in(c) }
+	m := logsOf(strings.Repeat("x", 4<<20))
+	wire, _ := proto.Marshal(m)
+	text, _ := protojson.MarshalOptions{UseEnumNumbers: true}.Marshal(m)
+	for name, send := range map[string]func() (int, http.Header, []byte){
+		"snappy": func() (int, http.Header, []byte) {
+			return r.post("/v1/logs", typeProtobuf, "snappy", snappy.Encode(nil, wire))
+		},
+		"json": func() (int, http.Header, []byte) { return r.post("/v1/logs", typeJSON, "", text) },
+	} {
+		if code, _, body := send(); code != 200 || used < 4<<20 {
+			t.Errorf("%s: %d %s, accounted for with %d bytes", name, code, body, used)
+		}
+	}
+	r.pool.SetLimit(2 << 20)
+	if code, h, _ := r.post("/v1/logs", typeProtobuf, "snappy", snappy.Encode(nil, wire)); code != 503 || h.Get("Retry-After") == "" {
+		t.Errorf("without memory for it: %d", code)
+	}
+}
+
+// A browser may send from pages of the origins that are allowed, and be told when to come back; from others it may not.
+func TestCORS(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.CORS = CORS{AllowedOrigins: []string{"https://*.example"}, AllowedHeaders: []string{"X-Tenant"}}
+		c.BearerTokenFile = filepath.Join(t.TempDir(), "token")
+		if err := os.WriteFile(c.BearerTokenFile, []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}, nil)
+	_, addr := r.Addresses()
+	ask := func(origin, headers string) http.Header {
+		req, err := http.NewRequest(http.MethodOptions, "http://"+addr+"/v1/logs", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", origin)
+		req.Header.Set("Access-Control-Request-Method", "POST")
+		req.Header.Set("Access-Control-Request-Headers", headers)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.Header
+	}
+	for _, headers := range []string{"content-type", "authorization,content-type,x-tenant"} { // sorted, as browsers send them
+		if got := ask("https://shop.example", headers).Get("Access-Control-Allow-Origin"); got != "https://shop.example" {
+			t.Errorf("%s: allowed %q", headers, got)
+		}
+	}
+	for origin, headers := range map[string]string{"https://shop.test": "content-type", "https://shop.example": "x-other"} {
+		if got := ask(origin, headers).Get("Access-Control-Allow-Origin"); got != "" {
+			t.Errorf("%s with %s: allowed %q", origin, headers, got)
+		}
+	}
+	wire, _ := protojson.MarshalOptions{UseEnumNumbers: true}.Marshal(logsOf("x"))
+	code, h, body := r.post("/v1/logs", typeJSON, "", wire, "Origin", "https://shop.example", "Authorization", "Bearer secret")
+	if code != 200 || h.Get("Access-Control-Allow-Origin") != "https://shop.example" || h.Get("Access-Control-Expose-Headers") != "Retry-After" {
+		t.Errorf("%d %s %v", code, body, h)
+	}
+	r.wantFile(logsOf("x"))
 }

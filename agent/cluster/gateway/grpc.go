@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"slices"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -77,29 +78,34 @@ func (g *Gateway) newGRPC(cfg *tls.Config) *grpc.Server {
 // tap refuses requests before their bodies are read: those without the token, and all while there is no
 // memory for them.
 func (g *Gateway) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
-	refused := func(reason string) {
-		for s, name := range services {
-			if info.FullMethodName == "/"+name+"/Export" {
-				g.stats.refused(otlp.Signal(s), reason)
-			}
-		}
+	signal := otlp.Signal(slices.IndexFunc(services[:], func(name string) bool { return info.FullMethodName == "/"+name+"/Export" }))
+	if signal >= otlp.Signals { // -1, too
+		return ctx, nil // grpc says that there is no such method
 	}
 	if g.token != nil {
 		md, _ := metadata.FromIncomingContext(ctx)
 		if v := md.Get("authorization"); len(v) != 1 || !g.allowed(v[0]) {
-			refused("unauthorized")
+			g.stats.refused(signal, "unauthorized")
 			return ctx, status.Error(codes.Unauthenticated, "the token in authorization is missing or wrong")
 		}
 	}
-	if g.full() {
-		refused("no_memory")
-		return ctx, later("no memory for more requests", busyFor())
+	if reason, text := g.full(signal); reason != "" {
+		g.stats.refused(signal, reason)
+		return ctx, later(text, busyFor())
 	}
 	return ctx, nil
 }
 
-// full says that the next request would hardly find memory.
-func (g *Gateway) full() bool { return g.pool.Used() >= g.pool.Limit() }
+// full says why the next request would hardly find room; empty: it may.
+func (g *Gateway) full(signal otlp.Signal) (reason, text string) {
+	switch {
+	case g.pool.Used() >= g.pool.Limit():
+		return "no_memory", "no memory for more requests"
+	case g.spoolFull != nil && g.spoolFull(signal):
+		return "spool_full", "a destination is away, and the spool has no room for more requests"
+	}
+	return "", ""
+}
 
 func later(text string, after time.Duration) error {
 	st, err := status.New(codes.Unavailable, text).WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)})

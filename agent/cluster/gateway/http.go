@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"compress/zlib"
 	"crypto/tls"
 	"encoding/json"
@@ -18,6 +17,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
+	"github.com/rs/cors"
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -33,8 +33,20 @@ func (g *Gateway) newHTTP(cfg *tls.Config) *http.Server {
 		mux.HandleFunc("/v1/"+s.String(), func(w http.ResponseWriter, r *http.Request) { g.post(w, r, s) })
 	}
 	return &http.Server{
-		Handler: mux, TLSConfig: cfg, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaders,
+		Handler: g.cors(mux), TLSConfig: cfg, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaders,
 	}
+}
+
+// cors answers browsers that ask what a page of another origin may do, and lets them show it the answers.
+func (g *Gateway) cors(next http.Handler) http.Handler {
+	c := g.cfg.CORS
+	if len(c.AllowedOrigins) == 0 {
+		return next
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: c.AllowedOrigins, AllowedMethods: []string{http.MethodPost}, ExposedHeaders: []string{"Retry-After"},
+		AllowedHeaders: append([]string{"Content-Type", "Content-Encoding", "Authorization"}, c.AllowedHeaders...), MaxAge: 3600,
+	}).Handler(next)
 }
 
 const (
@@ -63,12 +75,14 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 	case !g.allowed(r.Header.Get("Authorization")):
 		refuse(http.StatusUnauthorized, "unauthorized", "the token in Authorization is missing or wrong")
 		return
-	case g.full():
-		g.stats.refused(signal, "no_memory")
-		writeLater(w, answer, "no memory for more requests", busyFor())
+	}
+	if reason, text := g.full(signal); reason != "" {
+		g.stats.refused(signal, reason)
+		writeLater(w, answer, text, busyFor())
 		return
 	}
-	body, err := decompressor(http.MaxBytesReader(w, r.Body, int64(g.cfg.MaxRequestBytes)), r.Header.Get("Content-Encoding"), g.cfg.MaxRequestBytes)
+	encoding := strings.ToLower(r.Header.Get("Content-Encoding"))
+	body, err := decompressor(http.MaxBytesReader(w, r.Body, int64(g.cfg.MaxRequestBytes)), encoding)
 	if err != nil {
 		code := http.StatusBadRequest
 		if errors.Is(err, errEncoding) {
@@ -80,17 +94,24 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 	defer body.Close()
 	client, size := hostOf(r.RemoteAddr), 0
 	defer func() { g.quota.give(client, size) }()
-	slab, err := g.read(body, func(n int) bool {
+	may := func(n int) bool {
 		ok := g.quota.take(client, n)
 		if ok {
 			size += n
 		}
 		return ok
-	})
+	}
+	slab, err := g.read(body, may)
+	if err == nil && encoding == "snappy" {
+		slab, err = g.fromSnappy(slab, may)
+	}
+	if err == nil && kind == typeJSON {
+		slab, err = g.fromJSON(signal, slab, may)
+	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large) || errors.Is(err, errLarge):
-		refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("a request of over %d bytes is not taken; send it in parts", g.cfg.MaxRequestBytes))
+		refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("a request of over %d bytes, as protobuf and without compression, is not taken; send it in parts", g.cfg.MaxRequestBytes))
 		return
 	case errors.Is(err, errNoMemory):
 		g.stats.refused(signal, "no_memory")
@@ -101,23 +122,12 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		w.Header().Set("Retry-After", "5")
 		writeStatus(w, answer, http.StatusTooManyRequests, "this client's requests take a quarter of the memory already")
 		return
+	case errors.Is(err, otlp.ErrJSON):
+		refuse(http.StatusBadRequest, "malformed", err.Error())
+		return
 	case err != nil:
 		refuse(http.StatusBadRequest, "unreadable", "the body can't be read: "+err.Error())
 		return
-	}
-	if kind == typeJSON {
-		switch slab, err = g.fromJSON(signal, slab); {
-		case errors.Is(err, errNoMemory):
-			g.stats.refused(signal, "no_memory")
-			writeLater(w, answer, "no memory for this request", busyFor())
-			return
-		case errors.Is(err, errLarge):
-			refuse(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("a request of over %d bytes in protobuf is not taken; send it in parts", g.cfg.MaxRequestBytes))
-			return
-		case err != nil:
-			refuse(http.StatusBadRequest, "malformed", err.Error())
-			return
-		}
 	}
 	switch a := g.take(r.Context(), signal, slab, client, r.Header.Get(export.BatchID)); a.refusal {
 	case accepted:
@@ -243,10 +253,11 @@ var (
 	}}
 )
 
-// decompressor reads what is in body. What it gives is counted by who reads it.
-func decompressor(body io.Reader, encoding string, limit int) (io.ReadCloser, error) {
-	switch strings.ToLower(encoding) {
-	case "", "identity":
+// decompressor reads what is in body. What it gives is counted by who reads it. A body in snappy, which is one block,
+// is given as it is.
+func decompressor(body io.Reader, encoding string) (io.ReadCloser, error) {
+	switch encoding {
+	case "", "identity", "snappy":
 		return io.NopCloser(body), nil
 	case "gzip":
 		z := gzipReaders.Get().(*gzip.Reader)
@@ -266,22 +277,6 @@ func decompressor(body io.Reader, encoding string, limit int) (io.ReadCloser, er
 			return nil, fmt.Errorf("the body is no deflate: %w", err)
 		}
 		return z, nil
-	case "snappy": // one block, as Prometheus sends it
-		b, err := io.ReadAll(body)
-		if err != nil {
-			return io.NopCloser(failing{err}), nil
-		}
-		n, err := snappy.DecodedLen(b)
-		if err != nil {
-			return nil, fmt.Errorf("the body is no snappy: %w", err)
-		}
-		if n > limit {
-			return io.NopCloser(failing{errLarge}), nil
-		}
-		if b, err = snappy.Decode(nil, b); err != nil {
-			return nil, fmt.Errorf("the body is no snappy: %w", err)
-		}
-		return io.NopCloser(bytes.NewReader(b)), nil
 	}
 	return nil, fmt.Errorf("the Content-Encoding %.100q is %w; send gzip, zstd, deflate, snappy or none", encoding, errEncoding)
 }
@@ -294,7 +289,26 @@ type closing struct {
 
 func (c closing) Close() error { c.close(); return nil }
 
-// failing is a reader that can't be read.
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
+// fromSnappy gives what a block is the compressed form of, as Prometheus sends it. The block's slab is released.
+func (g *Gateway) fromSnappy(block *otlp.Slab, may func(n int) bool) (*otlp.Slab, error) {
+	defer block.Release()
+	n, err := snappy.DecodedLen(block.Buf)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("it is no snappy: %w", err)
+	case n > g.cfg.MaxRequestBytes:
+		return nil, errLarge
+	case !may(n):
+		return nil, errQuota
+	}
+	slab := g.pool.TryGet(n)
+	if slab == nil {
+		return nil, errNoMemory
+	}
+	slab.Buf = slab.Buf[:n]
+	if _, err = snappy.Decode(slab.Buf, block.Buf); err != nil {
+		slab.Release()
+		return nil, fmt.Errorf("it is no snappy: %w", err)
+	}
+	return slab, nil
+}
