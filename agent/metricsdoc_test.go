@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -55,27 +56,30 @@ func TestMessagesDocs(t *testing.T) {
 	}
 	want := map[string]string{}
 	call := regexp.MustCompile(`[lL]og\.(Info|Warn|Error)\(("(?:[^"\\]|\\.)*")`)
-	for _, dir := range []string{".", "../cmd/stint-agent", "../cmd/stint-cluster", "../export", "../export/spool", "../scrape", "../scrape/cgroup", "../scrape/dedup", "../scrape/host", "../scrape/kube", "../scrape/kube/checkpoint", "../scrape/kube/events", "../scrape/kube/follow", "../scrape/kube/objects", "../scrape/kube/state", "../scrape/kubelet", "../tail", "../tail/journal", "cluster", "process"} {
-		files, err := filepath.Glob(dir + "/*.go")
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %d files, %v", dir, len(files), err)
+	err = filepath.WalkDir("..", func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains([]string{"bench", "testdata", ".git"}, d.Name()):
+			return fs.SkipDir
+		case filepath.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go"):
+			return nil
 		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			code, err := os.ReadFile(file)
+		code, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		for _, m := range call.FindAllSubmatch(code, -1) {
+			text, err := strconv.Unquote(string(m[2]))
 			if err != nil {
-				t.Fatal(err)
+				return fmt.Errorf("%s: %s: %w", file, m[2], err)
 			}
-			for _, m := range call.FindAllSubmatch(code, -1) {
-				text, err := strconv.Unquote(string(m[2]))
-				if err != nil {
-					t.Fatalf("%s: %s: %v", file, m[2], err)
-				}
-				want[text] = strings.ToLower(string(m[1]))
-			}
+			want[text] = strings.ToLower(string(m[1]))
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("the table of messages in %s (-code +table)\n%s", name, d)

@@ -30,6 +30,7 @@ import (
 	"stint/export/otlp"
 	"stint/scrape"
 	"stint/scrape/kube"
+	"stint/scrape/kube/lookup"
 )
 
 // sizes is what the process takes.
@@ -60,9 +61,10 @@ type Cluster struct {
 	memory     *process.Memory
 	export     *export.Exporting
 	gateway    *gateway.Gateway // nil when no pipeline takes what it receives
+	lookup     *lookup.Lookup   // nil when nothing is added to what it receives
 	sink       *export.Sink     // nil when an exporter is configured
-	client     *kube.Client     // these four: nil when no pipeline takes what only a leader reads
-	lease      *lease
+	client     *kube.Client     // nil when the API server is not asked
+	lease      *lease           // these three: nil when no pipeline takes what only a leader reads
 	leader     *leader
 	singletons []*singleton
 	grid       *scrape.Grid // nil when no pipeline takes the process's own metrics
@@ -158,15 +160,29 @@ func (c *Cluster) newGateway() (err error) {
 	if g := c.cfg.Gateway; !wanted || g.GRPC == "" && g.HTTP == "" {
 		return nil
 	}
+	if c.cfg.Gateway.Enrich.Enabled {
+		if err := c.newClient(); err != nil {
+			return fmt.Errorf("gateway.enrich: %w", err)
+		}
+		c.lookup = lookup.New(c.cfg.Gateway.Enrich, c.client, c.log.With("part", "gateway"), c.reg)
+	}
 	c.gateway, err = gateway.New(gateway.Options{
-		Config: c.cfg.Gateway, Pool: c.memory.Logs, Input: input, Full: func(s otlp.Signal) bool { return c.export.Full(s, "otlp") }, Log: c.log.With("part", "gateway"), Registerer: c.reg,
+		Config: c.cfg.Gateway, Pool: c.memory.Logs, Input: input, Full: func(s otlp.Signal) bool { return c.export.Full(s, "otlp") }, Lookup: c.lookup, Log: c.log.With("part", "gateway"), Registerer: c.reg,
 	})
 	return err
 }
 
-// newLeader makes the client of the API server, the election and what the leader does.
+// newClient makes the client of the API server, once.
+func (c *Cluster) newClient() (err error) {
+	if c.client == nil {
+		c.client, err = kube.NewClient(c.cfg.Kubernetes, c.version)
+	}
+	return err
+}
+
+// newLeader makes the election and what the leader does.
 func (c *Cluster) newLeader(all []listed) (err error) {
-	if c.client, err = kube.NewClient(c.cfg.Kubernetes, c.version); err != nil {
+	if err := c.newClient(); err != nil {
 		return err
 	}
 	cfg := c.cfg.Leader
@@ -313,6 +329,9 @@ func (c *Cluster) Run(ctx context.Context) error {
 				failed <- err
 			}
 		})
+	}
+	if c.lookup != nil {
+		sources.Go(func() { c.lookup.Run(read) })
 	}
 	if c.grid != nil {
 		sources.Go(func() { c.grid.Run(read) })

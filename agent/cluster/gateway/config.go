@@ -10,17 +10,20 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"stint/scrape/kube/lookup"
 )
 
 // Config says where requests come in.
 type Config struct {
-	GRPC            string `yaml:"grpc" doc:"host:port of the OTLP/gRPC server; empty: none"`
-	HTTP            string `yaml:"http" doc:"host:port of the OTLP/HTTP server; empty: none"`
-	TLS             TLS    `yaml:"tls" doc:"transport security of both servers; off without cert_file"`
-	BearerTokenFile string `yaml:"bearer_token_file" doc:"file with a token that every request must carry as Authorization: Bearer; read again when it changes"`
-	MaxRequestBytes int    `yaml:"max_request_bytes" unit:"bytes" doc:"a larger request is refused, counted after decompression; 65536 to 67108864"`
-	Ack             string `yaml:"ack" enum:"durable,exported,memory" doc:"when a request is answered: durable: every destination has it, or the spool has it on disk; exported: every destination has it, and nothing of it is written to the disk; memory: it is in memory, and lost if the process dies"`
-	CORS            CORS   `yaml:"cors" doc:"browsers that may send to the HTTP server from pages of other origins; off without allowed_origins"`
+	GRPC            string        `yaml:"grpc" doc:"host:port of the OTLP/gRPC server; empty: none"`
+	HTTP            string        `yaml:"http" doc:"host:port of the OTLP/HTTP server; empty: none"`
+	TLS             TLS           `yaml:"tls" doc:"transport security of both servers; off without cert_file"`
+	BearerTokenFile string        `yaml:"bearer_token_file" doc:"file with a token that every request must carry as Authorization: Bearer; read again when it changes"`
+	MaxRequestBytes int           `yaml:"max_request_bytes" unit:"bytes" doc:"a larger request is refused, counted after decompression; 65536 to 67108864"`
+	Ack             string        `yaml:"ack" enum:"durable,exported,memory" doc:"when a request is answered: durable: every destination has it, or the spool has it on disk; exported: every destination has it, and nothing of it is written to the disk; memory: it is in memory, and lost if the process dies"`
+	Enrich          lookup.Config `yaml:"enrich" doc:"what is added to the resources of what is received"`
+	CORS            CORS          `yaml:"cors" doc:"browsers that may send to the HTTP server from pages of other origins; off without allowed_origins"`
 }
 
 // CORS is what the HTTP server allows to browsers (the Fetch standard's CORS protocol).
@@ -79,6 +82,7 @@ func (c Config) Check() error {
 			fault("gateway.cors.allowed_origins[%d]: %q is no origin; give SCHEME://HOST[:PORT] with one * at most, e.g. https://shop.example", i, o)
 		}
 	}
+	errs = append(errs, c.Enrich.Check("gateway.enrich"))
 	if len(c.CORS.AllowedHeaders) > 0 && len(c.CORS.AllowedOrigins) == 0 {
 		fault("gateway.cors.allowed_headers: there is no allowed_origins, so that no page may send anything; give it")
 	}

@@ -17,6 +17,7 @@ import (
 
 	"stint/export"
 	"stint/export/otlp"
+	"stint/scrape/kube/lookup"
 )
 
 // Options are what a Gateway is made of.
@@ -25,6 +26,7 @@ type Options struct {
 	Pool       *otlp.Pool                          // requests are accounted here before they are read
 	Input      func(otlp.Signal) func(*otlp.Chunk) // where chunks of a signal go; nil: no pipeline takes it
 	Full       func(otlp.Signal) bool              // a spool has no room for records of a signal; nil: never
+	Lookup     *lookup.Lookup                      // adds to resources; nil: nothing is added
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -35,6 +37,7 @@ type Gateway struct {
 	pool      *otlp.Pool
 	in        [otlp.Signals]func(*otlp.Chunk)
 	spoolFull func(otlp.Signal) bool
+	lookup    *lookup.Lookup
 	log       *slog.Logger
 	token     func() (export.Secret, error) // nil: none is asked for
 	ids       repeats
@@ -48,7 +51,7 @@ type Gateway struct {
 
 // New opens the ports.
 func New(o Options) (_ *Gateway, err error) {
-	g := &Gateway{cfg: o.Config, pool: o.Pool, spoolFull: o.Full, log: o.Log, stats: newMetrics(o.Registerer)}
+	g := &Gateway{cfg: o.Config, pool: o.Pool, spoolFull: o.Full, lookup: o.Lookup, log: o.Log, stats: newMetrics(o.Registerer)}
 	g.quota.most = max(o.Pool.Limit()/4, int64(o.MaxRequestBytes)+1, otlp.SlabSize) // as read asks for the largest request
 	for s := range otlp.Signals {
 		g.in[s] = o.Input(s)
@@ -92,7 +95,7 @@ func listen(addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return netutil.LimitListener(l, maxConnections), nil
+	return datedListener{netutil.LimitListener(l, maxConnections)}, nil
 }
 
 // Close gives the ports back; what Run has closed may be closed again.
@@ -196,7 +199,7 @@ func (a answer) response() []byte {
 func busyFor() time.Duration { return time.Second + rand.N(4*time.Second) }
 
 // take hands on a client's request, whose bytes are slab's, and waits for its end. The slab is released.
-func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab, client, id string) (a answer) {
+func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab, client lookup.Client, id string) (a answer) {
 	defer slab.Release()
 	records, err := otlp.Count(signal, slab.Buf)
 	var pieces []otlp.Piece
@@ -211,20 +214,24 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 		g.stats.refused(signal, "no_pipeline")
 		return answer{refusal: unwanted, text: "no pipeline of this gateway takes " + signal.String()}
 	}
-	more := 0 // than the slab has
-	for _, p := range pieces {
-		more += p.Group.FrameLen(len(p.Data)) + len(p.Data)
+	more := sizeOf(pieces) - cap(slab.Buf)
+	if g.lookup != nil && more <= g.cfg.MaxRequestBytes {
+		client.Stint = id != ""
+		for i := range pieces {
+			pieces[i].Group = g.lookup.Enrich(ctx, client, pieces[i].Group)
+		}
+		more = sizeOf(pieces) - cap(slab.Buf)
 	}
 	var hold *otlp.Slab
-	if more -= cap(slab.Buf); more > g.cfg.MaxRequestBytes {
+	if more > g.cfg.MaxRequestBytes {
 		g.stats.refused(signal, "too_large")
 		return answer{refusal: tooLarge, text: fmt.Sprintf("a request of %d scopes, each of which counts with its resource, has %d bytes too many; send it in parts", len(pieces), more-g.cfg.MaxRequestBytes)}
 	} else if more > 0 {
-		if !g.quota.take(client, more) {
+		if !g.quota.take(client.Address, more) {
 			g.stats.refused(signal, "quota")
 			return answer{refusal: busy, text: "this client's requests take a quarter of the memory already", after: busyFor()}
 		}
-		defer g.quota.give(client, more)
+		defer g.quota.give(client.Address, more)
 		if hold = g.pool.TryGet(more); hold == nil {
 			g.stats.refused(signal, "no_memory")
 			return answer{refusal: busy, text: "no memory for this request", after: busyFor()}
@@ -259,6 +266,14 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 	g.ids.forget(id, c) // it is to be sent again, to another replica or later
 	g.stats.refused(signal, "busy")
 	return answer{refusal: busy, text: "it could not be kept: the gateway stops, or has no room", after: busyFor()}
+}
+
+// sizeOf is what pieces take when each stands under its own resource and scope.
+func sizeOf(pieces []otlp.Piece) (n int) {
+	for _, p := range pieces {
+		n += p.Group.FrameLen(len(p.Data)) + len(p.Data)
+	}
+	return n
 }
 
 // call is a request on its way. It is the origin of its chunks.

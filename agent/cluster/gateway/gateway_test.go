@@ -47,6 +47,8 @@ import (
 
 	"stint/export"
 	"stint/export/otlp"
+	"stint/scrape/kube"
+	"stint/scrape/kube/lookup"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -917,4 +919,46 @@ func TestCORS(t *testing.T) {
 		t.Errorf("%d %s %v", code, body, h)
 	}
 	r.wantFile(logsOf("x"))
+}
+
+// What is known of the pod that a request names is added to its resource, and the rest is as it came.
+func TestEnrich(t *testing.T) {
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path != "/api/v1/namespaces/shop/pods/web" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		io.WriteString(w, `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","namespace":"shop","uid":"u1"},"spec":{"nodeName":"n1","containers":[]},"status":{}}`)
+	}))
+	t.Cleanup(api.Close)
+	config := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(config, fmt.Appendf(nil, `{clusters: [{name: c, cluster: {server: %q}}], contexts: [{name: c, context: {cluster: c}}], current-context: c}`, api.URL), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client, err := kube.NewClient(kube.Config{Kubeconfig: config}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := lookup.New(lookup.Config{Enabled: true}, client, silent, prometheus.NewRegistry())
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); l.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+	r := newRig(t, nil, nil)
+	r.lookup = l
+	m := logsOf("one", "two")
+	named := attr("k8s.namespace.name", "shop")
+	m.ResourceLogs[0].Resource.Attributes = append(named, attr("k8s.pod.name", "web")...)
+	want := proto.CloneOf(m)
+	wanted := &want.ResourceLogs[0].Resource.Attributes
+	*wanted = slices.Concat(*wanted, attr("k8s.pod.uid", "u1"), attr("k8s.node.name", "n1"))
+	if _, err := collogs.NewLogsServiceClient(r.conn()).Export(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	wire, _ := proto.Marshal(m)
+	if code, _, body := r.post("/v1/logs", typeProtobuf, "", wire); code != 200 {
+		t.Fatalf("%d %s", code, body)
+	}
+	r.wantFile(want, want)
 }

@@ -20,6 +20,7 @@ import (
 
 	"stint/export"
 	"stint/export/otlp"
+	"stint/scrape/kube/lookup"
 )
 
 // services are opentelemetry-proto's collector services.
@@ -121,16 +122,17 @@ func (g *Gateway) export(ctx context.Context, signal otlp.Signal, decode func(an
 		g.stats.refused(signal, "unreadable")
 		return nil, err // grpc's own: ResourceExhausted without RetryInfo for one that is too large
 	}
-	client, size := "", request.Len()
+	var client lookup.Client
+	size := request.Len()
 	if p, ok := peer.FromContext(ctx); ok {
-		client = hostOf(p.Addr.String())
+		client.Address, client.Connected = hostOf(p.Addr.String()), connectedAt(p.Addr)
 	}
-	if !g.quota.take(client, size) {
+	if !g.quota.take(client.Address, size) {
 		request.Free()
 		g.stats.refused(signal, "quota")
 		return nil, later("this client's requests take a quarter of the memory already", busyFor())
 	}
-	defer g.quota.give(client, size)
+	defer g.quota.give(client.Address, size)
 	slab := g.pool.TryGet(size)
 	if slab == nil {
 		request.Free()

@@ -24,6 +24,7 @@ import (
 
 	"stint/export"
 	"stint/export/otlp"
+	"stint/scrape/kube/lookup"
 )
 
 // newHTTP makes the server. A client that sends its headers or its body slowly is cut off.
@@ -33,7 +34,7 @@ func (g *Gateway) newHTTP(cfg *tls.Config) *http.Server {
 		mux.HandleFunc("/v1/"+s.String(), func(w http.ResponseWriter, r *http.Request) { g.post(w, r, s) })
 	}
 	return &http.Server{
-		Handler: g.cors(mux), TLSConfig: cfg, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaders,
+		Handler: g.cors(mux), TLSConfig: cfg, ConnContext: withConnected, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeaders,
 	}
 }
 
@@ -129,7 +130,7 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		refuse(http.StatusBadRequest, "unreadable", "the body can't be read: "+err.Error())
 		return
 	}
-	switch a := g.take(r.Context(), signal, slab, client, r.Header.Get(export.BatchID)); a.refusal {
+	switch a := g.take(r.Context(), signal, slab, lookup.Client{Address: client, Connected: connectedOf(r.Context())}, r.Header.Get(export.BatchID)); a.refusal {
 	case accepted:
 		w.Header().Set("Content-Type", answer)
 		if answer == typeJSON {
