@@ -50,13 +50,14 @@ const (
 // count), /readyz (started), /flowing (data arrives where it should).
 func (a *Agent) healthHandler() http.Handler {
 	mux := http.NewServeMux()
-	process.Probe(mux, "/livez", a.notLive)
+	process.Probe(mux, "/livez", a.NotAlive)
 	process.Probe(mux, "/readyz", a.notReady)
 	process.Probe(mux, "/flowing", a.notFlowing)
 	return mux
 }
 
-func (a *Agent) notLive() (faults []string) {
+// NotAlive says why the process should be restarted, if it should.
+func (a *Agent) NotAlive() (faults []string) {
 	if a.tailer != nil {
 		if last := a.tailer.LastLook(); !last.IsZero() && time.Since(last) > stuckAfter {
 			faults = append(faults, fmt.Sprintf("looking for logs is stuck since %s: a file system does not answer", last.Format(time.RFC3339)))
@@ -73,7 +74,7 @@ func (a *Agent) notReady() (faults []string) {
 }
 
 func (a *Agent) notFlowing() []string {
-	faults := append(a.notLive(), a.notReady()...)
+	faults := append(a.NotAlive(), a.notReady()...)
 	for _, e := range a.export.Status() {
 		if e.Down != "" && time.Since(e.DownSince) > flowingAfter {
 			faults = append(faults, fmt.Sprintf("exporter %s takes no %s since %s (%s): %s", e.Exporter, e.Signal, e.DownSince.Format(time.RFC3339), e.Down, e.Error))

@@ -62,12 +62,19 @@ type Agent struct {
 	sink    *export.Sink      // nil when an exporter is configured
 	demo    *demo             // nil without --demo
 	rates   rates
+	left    *tail.Open   // for the next agent, after Run
 	admin   net.Listener // nil without a server
 	health  net.Listener
 }
 
 // New checks the machine's side of a checked configuration and opens what the agent needs.
-func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
+func New(cfg *Config, version string, log *slog.Logger) (*Agent, error) {
+	return Renew(cfg, version, log, nil)
+}
+
+// Renew is New of an agent that goes on where before, whose Run has ended with [process.ErrReload], left off.
+// nil: there is none. more is registered with the agent's metrics.
+func Renew(cfg *Config, version string, log *slog.Logger, before *Agent, more ...prometheus.Collector) (_ *Agent, err error) {
 	a := &Agent{cfg: cfg, version: version, reg: prometheus.NewRegistry(), started: time.Now()}
 	a.log = slog.New(process.NewThrottle(log.Handler()))
 	defer func() {
@@ -76,6 +83,16 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 		}
 	}()
 	a.reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	a.reg.MustRegister(more...)
+	var open *tail.Open
+	if before != nil {
+		open, before.left = before.left, nil
+		defer func() {
+			if err != nil {
+				before.left = open // for the next attempt
+			}
+		}()
+	}
 
 	if cfg.Demo {
 		if a.demo, err = newDemo(cfg); err != nil {
@@ -132,7 +149,7 @@ func New(cfg *Config, version string, log *slog.Logger) (_ *Agent, err error) {
 		a.tailer, err = tail.New(tail.Options{
 			Config: cfg.Tail, StateDir: filepath.Join(cfg.StateDir, offsets), Resource: resourceOf(cfg), Version: version,
 			Pool: a.memory.Logs, Out: a.export.Input(otlp.Logs, "tail"), Workers: runtime.GOMAXPROCS(0),
-			OwnPod: ownPod(), Lookup: lookup, Vanishing: a.export.Vanishing, Log: a.log.With("part", "tail"), Registerer: a.reg,
+			OwnPod: ownPod(), Lookup: lookup, Vanishing: a.export.Vanishing, Open: open, Log: a.log.With("part", "tail"), Registerer: a.reg,
 		})
 		if err != nil {
 			return nil, err
@@ -269,7 +286,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	sender.Wait() // 3. delivered, or the time is up
 	drain.Stop()
 	if a.tailer != nil { // 4. offsets say what was delivered
-		if e := a.tailer.Close(); e != nil {
+		end := a.tailer.Close
+		if errors.Is(context.Cause(ctx), process.ErrReload) {
+			end = func() (e error) { a.left, e = a.tailer.Leave(); return e }
+		}
+		if e := end(); e != nil {
 			a.log.Error("offsets could not be saved; lines may be sent twice after the next start", "err", e)
 		}
 	}

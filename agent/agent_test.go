@@ -71,7 +71,7 @@ func startAgent(t *testing.T, cfg *Config) *running {
 func startAgentAt(t *testing.T, cfg *Config, level slog.Level) *running {
 	t.Helper()
 	r := &running{t: t, log: &lockedBuffer{}}
-	a, err := New(cfg, "v0", slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: level})))
+	a, err := Renew(cfg, "v0", slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: level})), nil, process.NewReloads())
 	if err != nil {
 		t.Fatal(err)
 	}

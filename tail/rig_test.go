@@ -49,6 +49,7 @@ type rig struct {
 
 	tailer *Tailer
 	stop   func()
+	left   *Open // for the next tailer
 }
 
 // got is one record that arrived.
@@ -83,7 +84,7 @@ func (r *rig) start() {
 	pool := otlp.NewPool(room, nil)
 	tl, err := New(Options{
 		Config: r.cfg, StateDir: r.state, Version: "test", Pool: pool, Out: r.take, Workers: 2, Lookup: r.about, Vanishing: r.vanishing,
-		OwnPod: "own/pod", Log: slog.New(slog.NewTextHandler(said, nil)),
+		OwnPod: "own/pod", Open: r.left, Log: slog.New(slog.NewTextHandler(said, nil)),
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -92,6 +92,7 @@ func (s *scanner) run(ctx context.Context) {
 		s.doubt(root)
 		defer s.closeDirs()
 	}
+	s.inherit()
 	s.sweep(time.Now())
 	s.started = true
 	// With start_at: end the positions must be known before anything else is written.

@@ -44,6 +44,7 @@ type Tailer struct {
 	log       *slog.Logger
 	stateDir  string
 	workers   int
+	inherited *Open // to be taken in by the first sweep
 	began     time.Time
 	// partialAge is the constant of this name; tests wait for less.
 	partialAge time.Duration
@@ -94,6 +95,8 @@ type Options struct {
 	OwnPod     string
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // of self-metrics; nil for none
+	// Open is what a Tailer of before left; nil: nothing. Close closes it.
+	Open *Open
 }
 
 // New opens the saved offsets. State that can't be read or written is no error: it is logged,
@@ -105,7 +108,7 @@ func New(o Options) (*Tailer, error) {
 	t := &Tailer{
 		maxJoined: min(maxJoined, max(o.Pool.Limit(), 2*int64(o.MaxLineBytes))),
 		cfg:       o.Config, rules: newRules(), lookup: o.Lookup, vanishing: o.Vanishing, unsaid: make(chan struct{}, 1), closing: make(chan struct{}), resource: o.Resource, version: o.Version, pool: o.Pool, out: o.Out, log: o.Log,
-		stateDir: o.StateDir, workers: max(o.Workers, 1), chains: map[string]*chain{}, began: time.Now(), saved: time.Now(), partialAge: partialAge,
+		stateDir: o.StateDir, inherited: o.Open, workers: max(o.Workers, 1), chains: map[string]*chain{}, began: time.Now(), saved: time.Now(), partialAge: partialAge,
 	}
 	t.ready.init()
 	st, err := openStore(o.StateDir, o.Log)
@@ -152,6 +155,7 @@ func (t *Tailer) Close() error {
 	}
 	clear(t.chains)
 	t.store.close()
+	t.inherited.Close()
 	return err
 }
 

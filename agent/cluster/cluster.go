@@ -73,12 +73,12 @@ type Cluster struct {
 }
 
 // New checks the machine's side of a checked configuration and opens what is needed. The API
-// server is not asked yet.
-func New(cfg *Config, version string, log *slog.Logger) (*Cluster, error) {
-	return newCluster(cfg, version, sourcesOf(cfg), log)
+// server is not asked yet. more is registered with the replica's metrics.
+func New(cfg *Config, version string, log *slog.Logger, more ...prometheus.Collector) (*Cluster, error) {
+	return newCluster(cfg, version, sourcesOf(cfg), log, more...)
 }
 
-func newCluster(cfg *Config, version string, all []listed, log *slog.Logger) (_ *Cluster, err error) {
+func newCluster(cfg *Config, version string, all []listed, log *slog.Logger, more ...prometheus.Collector) (_ *Cluster, err error) {
 	c := &Cluster{cfg: cfg, version: version, reg: prometheus.NewRegistry(), started: time.Now()}
 	c.log = slog.New(process.NewThrottle(log.Handler()))
 	kube.LogTo(c.log)
@@ -88,6 +88,7 @@ func newCluster(cfg *Config, version string, all []listed, log *slog.Logger) (_ 
 		}
 	}()
 	c.reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	c.reg.MustRegister(more...)
 	if c.lock, err = process.LockState(cfg.StateDir); err != nil {
 		if errors.Is(err, process.ErrLocked) {
 			return nil, err

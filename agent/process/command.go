@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"slices"
 	"strings"
@@ -93,8 +94,13 @@ func Parse(program string, verbs, args []string) (Command, error) {
 
 // Signals makes a context that the first signal to stop ends. Soon after the handler goes, so that a
 // second one ends the process. Not at once: timeout(1) and terminals send the same signal twice.
-func Signals() (ctx context.Context, stop func()) {
-	ctx, stop = signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+// hangup: SIGHUP is one of them.
+func Signals(hangup bool) (ctx context.Context, stop func()) {
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if hangup {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop = signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	return ctx, stop
 }

@@ -27,13 +27,14 @@ func Logger(c Log, w io.Writer) *slog.Logger {
 		panic("bug: log level " + c.Level) // the configuration has been checked
 	}
 	opts := &slog.HandlerOptions{Level: level}
-	if c.Format == "text" || c.Format == "auto" && isTerminal(w) {
+	if c.Format == "text" || c.Format == "auto" && Terminal(w) {
 		return slog.New(slog.NewTextHandler(w, opts))
 	}
 	return slog.New(slog.NewJSONHandler(w, opts))
 }
 
-func isTerminal(w io.Writer) bool {
+// Terminal says whether somebody watches w; its end is to be the program's.
+func Terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"stint/agent"
 	"stint/agent/config"
 	"stint/agent/process"
@@ -40,8 +42,12 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.Write(stdout, stderr, process.VersionText("stint-agent", version))
 	}
 
-	cfg, report := agent.Load(process.LoadArgs{File: cmd.File, Set: cmd.Set, Env: environ})
-	cfg.Demo = cmd.Demo
+	load := func() (*agent.Config, *process.Report) {
+		cfg, report := agent.Load(process.LoadArgs{File: cmd.File, Set: cmd.Set, Env: environ})
+		cfg.Demo = cmd.Demo
+		return cfg, report
+	}
+	cfg, report := load()
 	if cmd.Verb == "check" {
 		return check(cmd, cfg, report, stdout, stderr)
 	}
@@ -57,7 +63,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.Write(stdout, stderr, string(config.Append(nil, cfg, style)))
 	}
 
-	ctx, stop := process.Signals()
+	ctx, stop := process.Signals(cmd.File == "" || process.Terminal(stderr))
 	defer stop()
 	log := process.Logger(cfg.Log, stderr)
 	for _, note := range report.Notes {
@@ -66,21 +72,18 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	if cmd.Verb == "once" {
 		err = agent.Once(ctx, cfg, process.Version(version), cmd.Format, stdout, log)
 	} else {
-		err = serve(ctx, cfg, log)
+		err = process.Service[agent.Config, *agent.Agent]{
+			File: cmd.File, Load: load, Log: func(c *agent.Config) *slog.Logger { return process.Logger(c.Log, stderr) },
+			New: func(cfg *agent.Config, log *slog.Logger, before *agent.Agent, more prometheus.Collector) (*agent.Agent, error) {
+				return agent.Renew(cfg, process.Version(version), log, before, more)
+			},
+		}.Run(ctx, cfg)
 	}
 	if err != nil {
 		log.Error("ended", "err", err)
 		return process.ExitFailed
 	}
 	return process.ExitOK
-}
-
-func serve(ctx context.Context, cfg *agent.Config, log *slog.Logger) error {
-	a, err := agent.New(cfg, process.Version(version), log)
-	if err != nil {
-		return err
-	}
-	return a.Run(ctx)
 }
 
 // check prints every fault, and without --offline what the machine and the destinations allow.

@@ -6,8 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"stint/agent/cluster"
 	"stint/agent/config"
@@ -37,7 +40,10 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.Write(stdout, stderr, process.VersionText("stint-cluster", version))
 	}
 
-	cfg, report := cluster.Load(process.LoadArgs{File: cmd.File, Set: cmd.Set, Env: environ})
+	load := func() (*cluster.Config, *process.Report) {
+		return cluster.Load(process.LoadArgs{File: cmd.File, Set: cmd.Set, Env: environ})
+	}
+	cfg, report := load()
 	faulty := len(report.Faults) > 0
 	switch {
 	case cmd.Verb == "check" && faulty:
@@ -59,15 +65,17 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.Write(stdout, stderr, string(config.Append(nil, cfg, style)))
 	}
 
-	ctx, stop := process.Signals()
+	ctx, stop := process.Signals(cmd.File == "" || process.Terminal(stderr))
 	defer stop()
-	log := process.Logger(cfg.Log, stderr)
-	c, err := cluster.New(cfg, process.Version(version), log)
-	if err == nil {
-		err = c.Run(ctx)
-	}
+	log := func(c *cluster.Config) *slog.Logger { return process.Logger(c.Log, stderr) }
+	err = process.Service[cluster.Config, *cluster.Cluster]{
+		File: cmd.File, Load: load, Log: log,
+		New: func(cfg *cluster.Config, log *slog.Logger, _ *cluster.Cluster, more prometheus.Collector) (*cluster.Cluster, error) {
+			return cluster.New(cfg, process.Version(version), log, more)
+		},
+	}.Run(ctx, cfg)
 	if err != nil {
-		log.Error("ended", "err", err)
+		log(cfg).Error("ended", "err", err)
 		return process.ExitFailed
 	}
 	return process.ExitOK
