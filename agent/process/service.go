@@ -56,6 +56,7 @@ func (s Service[C, P]) Run(ctx context.Context, cfg *C) error {
 		signal.Notify(hangup, syscall.SIGHUP)
 		defer signal.Stop(hangup)
 	}
+	defer context.AfterFunc(ctx, func() { notify(daemon.SdNotifyStopping) })()
 	file := watch{path: s.File}
 	file.changed()
 	for {
@@ -65,7 +66,6 @@ func (s Service[C, P]) Run(ctx context.Context, cfg *C) error {
 		notify(daemon.SdNotifyReady)
 		next, err := s.wait(ctx, cfg, p, &file, hangup, ended, reloads, log)
 		if next == nil {
-			notify(daemon.SdNotifyStopping)
 			stop(nil)
 			return err
 		}
