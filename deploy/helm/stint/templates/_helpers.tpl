@@ -27,14 +27,14 @@ prometheus.io/path: /metrics
 {{- $tls = dict "ca_file" "/etc/stint-tls/ca.crt" "cert_file" "/etc/stint-tls/tls.crt" "key_file" "/etc/stint-tls/tls.key" }}
 {{- end }}
 {{- $own := dict
-  "admin" (dict "listen" "0.0.0.0:8888")
-  "health" (dict "listen" "0.0.0.0:13133")
+  "admin" (dict "listen" ":8888")
+  "health" (dict "listen" ":13133")
   "tail" (dict "files" list "containers" (dict "labels" .Values.agent.podLabels))
   "journald" (dict "enabled" "false")
   "scrape" (dict "root_path" "/host")
 }}
 {{- if not (hasKey .Values.agent.config "exporters") }}
-{{- $_ := set $own "exporters" (dict "otlp" (dict "endpoint" (printf "dns:///stint-cluster-headless.%s.svc:4317" .Release.Namespace) "compression" "zstd" "tls" $tls)) }}
+{{- $_ := set $own "exporters" (dict "otlp" (dict "endpoint" (printf "stint-cluster-headless.%s.svc:4317" .Release.Namespace) "compression" "zstd" "tls" $tls)) }}
 {{- end }}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.agent.config)) }}
 {{- end }}
@@ -42,9 +42,9 @@ prometheus.io/path: /metrics
 {{- /* The configuration of the cluster tier: what the chart says, and over it cluster.config. */}}
 {{- define "stint.clusterConfig" -}}
 {{- $own := dict
-  "admin" (dict "listen" "0.0.0.0:8888")
-  "health" (dict "listen" "0.0.0.0:13133")
-  "gateway" (dict "grpc" "0.0.0.0:4317" "http" "0.0.0.0:4318")
+  "admin" (dict "listen" ":8888")
+  "health" (dict "listen" ":13133")
+  "gateway" (dict "grpc" ":4317" "http" ":4318")
   "state" (dict "enabled" .Values.cluster.state)
 }}
 {{- if ne .Values.tls.mode "off" }}
