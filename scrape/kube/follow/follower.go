@@ -51,8 +51,8 @@ type Change struct {
 type Gap string
 
 const (
-	// GapExpired: the server forgot what happened since, and what was there before is not known
-	// after a restart: deletions may be missing.
+	// GapExpired: the server forgot what happened since, and after a restart it is not known what was
+	// there before: deletions may be missing.
 	GapExpired Gap = "expired"
 	// GapFuture: what was followed before is of another time line: etcd was restored from a backup.
 	GapFuture Gap = "future"
@@ -78,25 +78,27 @@ type Follower struct {
 	Target   Target
 	Handler  Handler
 	Initial  Initial
-	Deleted  bool // whether deletions that were missed are wanted: costs some 140 bytes an object
 	Progress *kube.Progress
 	Log      *slog.Logger
 	Idle     time.Duration // after which a watch of which nothing comes is looked into; 0: two minutes
+	Page     int           // objects of a page; 0: PageSize
 
-	known    *known
-	got      bool // something came since the last fault
-	refused  int  // answers in a row that it may not be read, or is not there
-	said     bool // that it may not be read
+	known    *known // nil: deletions that are missed are of no interest
+	kept     bool   // it is what there was at the position that Run begins with
+	got      bool   // something came since the last fault
+	refused  int    // answers in a row that it may not be read, or is not there
+	said     bool   // that it may not be read
 	backoffs backoff
 }
+
+// Know lets Run tell of deletions that it missed, for which it remembers some 120 bytes an object. kept is what there was
+// at the position that Run begins with, nil if that is not known. Call it before Run.
+func (f *Follower) Know(kept *Objects) { f.known, f.kept = newKnown(kept), kept != nil }
 
 // Run returns an error that wraps [ErrNoResource] when there is no such kind of object, that of the
 // handler if it has one, and nil when ctx ends.
 func (f *Follower) Run(ctx context.Context, at Position) error {
 	f.begins()
-	if f.Deleted {
-		f.known = newKnown()
-	}
 	if f.Initial == All && !at.Listing {
 		at = Position{}
 	}
@@ -123,6 +125,15 @@ func (f *Follower) Run(ctx context.Context, at Position) error {
 	return nil
 }
 
+// Objects are those that there were at a position, nil if that is not known. It may be called while Run
+// works, with positions that do not go back.
+func (f *Follower) Objects(at Position) *Objects {
+	if f.known == nil {
+		return nil
+	}
+	return f.known.at(at)
+}
+
 // Once lists the target a single time, or the rest of it: each page when Pass of the one before has
 // returned.
 func (f *Follower) Once(ctx context.Context, at Position) error {
@@ -136,9 +147,12 @@ func (f *Follower) Once(ctx context.Context, at Position) error {
 }
 
 func (f *Follower) begins() {
-	f.known, f.got, f.said, f.refused, f.backoffs = nil, false, false, 0, backoff{}
+	f.got, f.said, f.refused, f.backoffs = false, false, 0, backoff{}
 	if f.Idle == 0 {
 		f.Idle = idleAfter
+	}
+	if f.Page == 0 {
+		f.Page = PageSize
 	}
 }
 
@@ -208,7 +222,7 @@ func (f *Follower) ok() {
 func (f *Follower) resume(ctx context.Context, at *Position) error {
 	var now string
 	var err error
-	if f.known != nil {
+	if f.known != nil && !f.kept {
 		now, err = f.learn(ctx)
 	} else {
 		now, err = f.version(ctx)
@@ -237,7 +251,7 @@ func (f *Follower) begin(ctx context.Context, at *Position) (err error) {
 	var now string
 	if f.known != nil {
 		if now, err = f.learn(ctx); err == nil {
-			f.known.from = "" // what went before is of no interest
+			err = f.gone(ctx, &Position{}) // what was followed before etcd was restored
 		}
 	} else {
 		now, err = f.version(ctx)
@@ -257,6 +271,9 @@ func (f *Follower) version(ctx context.Context) (string, error) {
 }
 
 func (f *Follower) pass(ctx context.Context, at *Position) error {
+	if f.known != nil {
+		at.seq = f.known.pass()
+	}
 	if err := f.Handler.Pass(ctx, *at); err != nil {
 		return handlerError{err}
 	}
@@ -266,7 +283,7 @@ func (f *Follower) pass(ctx context.Context, at *Position) error {
 // learn notes which objects there are, and returns as of when.
 func (f *Follower) learn(ctx context.Context) (version string, err error) {
 	f.known.begin()
-	p := Page{Limit: PageSize, Metadata: true}
+	p := Page{Limit: f.Page, Metadata: true}
 	for {
 		if err := f.page(ctx, &p, func(object []byte) error {
 			if id, err := Identify(object); err == nil {
@@ -284,7 +301,7 @@ func (f *Follower) learn(ctx context.Context) (version string, err error) {
 			version = p.ResourceVersion
 		}
 		if p.Continue == "" {
-			f.known.from = version
+			f.known.learned(version)
 			return version, nil
 		}
 	}
@@ -295,7 +312,7 @@ func (f *Follower) list(ctx context.Context, at *Position) error {
 	if at.Continue == "" && f.known != nil {
 		f.known.begin()
 	}
-	p := Page{Limit: PageSize, Continue: at.Continue}
+	p := Page{Limit: f.Page, Continue: at.Continue}
 	for taken := 0; ; {
 		asked, n := p, 0
 		err := f.page(ctx, &p, func(object []byte) error {
@@ -342,7 +359,7 @@ func (f *Follower) list(ctx context.Context, at *Position) error {
 			continue
 		}
 		if err := f.gone(ctx, at); err != nil {
-			return handlerError{err}
+			return err
 		}
 		*at = Position{Version: at.Version}
 		return f.pass(ctx, at)
@@ -393,21 +410,21 @@ func (f *Follower) identify(object []byte) (Identity, error) {
 
 // gone takes what a list has no more.
 func (f *Follower) gone(ctx context.Context, at *Position) error {
-	if f.known == nil || at.Since == "" {
-		if f.known != nil {
-			f.known.from = ""
-		}
+	if f.known == nil {
 		return nil
 	}
-	if f.known.from != "" {
+	if at.Since != "" && !f.known.whole() {
 		// It was followed by another process before, of which the objects are not known.
 		if err := f.Handler.Gap(ctx, GapExpired, at.Since, at.Version); err != nil {
-			return err
+			return handlerError{err}
 		}
-		f.known.from = ""
 	}
+	f.known.learned("")
 	return f.known.vanished(func(id *Identity) error {
-		return f.Handler.Take(ctx, &Change{Identity: *id, Type: Deleted, Listed: true, Missed: true})
+		if err := f.Handler.Take(ctx, &Change{Identity: *id, Type: Deleted, Listed: true, Missed: true}); err != nil {
+			return handlerError{err}
+		}
+		return nil
 	})
 }
 

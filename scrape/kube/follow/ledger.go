@@ -10,6 +10,8 @@ type Position struct {
 	Continue string `json:"continue,omitempty"` // token of its next page
 	Since    string `json:"since,omitempty"`    // only objects that are newer are taken; empty: all of them
 	Mixed    bool   `json:"mixed,omitempty"`    // its pages are not of one time: it took so long that a token expired
+
+	seq uint64 // of what is known of its objects
 }
 
 // Ledger knows which records are on their way, in the order in which they were read, and to which

@@ -1,7 +1,9 @@
 package follow
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -82,7 +84,7 @@ func TestLedger(t *testing.T) {
 }
 
 func TestKnown(t *testing.T) {
-	k := newKnown()
+	k := newKnown(nil)
 	k.begin()
 	ids := []Identity{
 		{UID: "b9fd5b2c-60d7-4c95-905b-40c54dd2369e", Namespace: "x", Name: "a"},
@@ -113,6 +115,146 @@ func TestKnown(t *testing.T) {
 	}
 }
 
+// TestKnownAt: what there was at a position, after whatever came later; against copies of it. What is read from a
+// checkpoint is what was there.
+func TestKnownAt(t *testing.T) {
+	for seed := range uint64(100) {
+		rnd := rand.New(rand.NewPCG(seed, 9))
+		k := newKnown(nil)
+		there, seen := map[string]bool{}, map[string]bool{} // by name, and those on the pages of the list
+		listing := false
+		type moment struct {
+			at              Position
+			there, unlisted []string
+		}
+		var all []moment
+		id := func() *Identity {
+			n := rnd.IntN(12)
+			return &Identity{UID: fakeUID(n), Namespace: string(rune('x' + n%2)), Name: string(rune('a' + n))}
+		}
+		pass := func() {
+			m := moment{at: Position{Listing: listing, seq: k.pass()}}
+			for name := range there {
+				if listing && !seen[name] {
+					m.unlisted = append(m.unlisted, name)
+				} else {
+					m.there = append(m.there, name)
+				}
+			}
+			all = append(all, m)
+		}
+		pass()
+		next := 0
+		for range 200 {
+			switch rnd.IntN(4) {
+			case 0:
+				if !listing {
+					listing, seen = true, map[string]bool{}
+					k.begin()
+				} else {
+					listing = false
+					if err := k.vanished(func(id *Identity) error {
+						if !there[id.Name] || seen[id.Name] {
+							t.Fatalf("%s vanished", id.Name)
+						}
+						delete(there, id.Name)
+						return nil
+					}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range rnd.IntN(2) {
+					pass()
+				}
+				if listing { // not before its first page
+					x := id()
+					k.add(x)
+					there[x.Name], seen[x.Name] = true, true
+				}
+			case 1:
+				x := id()
+				if old := k.add(x); old != there[x.Name] {
+					t.Fatalf("%s was there: %v", x.Name, old)
+				}
+				there[x.Name], seen[x.Name] = true, true
+			case 2:
+				if x := id(); !listing {
+					k.change(Deleted, x)
+					delete(there, x.Name)
+				}
+			case 3:
+				next += rnd.IntN(len(all) - next)
+				m := all[next]
+				got := k.at(m.at)
+				if got == nil {
+					t.Fatalf("seed %d: nothing is known at %d", seed, m.at.seq)
+				}
+				if rnd.IntN(2) == 0 {
+					got = newKnown(got).at(Position{Listing: m.at.Listing})
+				}
+				for _, later := range all[next:] { // all that was there since is told
+					for _, name := range slices.Concat(later.there, later.unlisted) {
+						if !slices.Contains(slices.Concat(namesOf(got.There), namesOf(got.Unlisted), namesOf(got.Later)), name) {
+							t.Fatalf("seed %d: at %d nothing says that %s came", seed, m.at.seq, name)
+						}
+					}
+				}
+				if there, unlisted := namesOf(got.There), namesOf(got.Unlisted); !sameNames(there, m.there) || !sameNames(unlisted, m.unlisted) {
+					t.Fatalf("seed %d: at %d %v and %v, want %v and %v", seed, m.at.seq, there, unlisted, m.there, m.unlisted)
+				}
+			}
+			pass()
+		}
+	}
+	// What is not known is not made up.
+	k := newKnown(nil)
+	if k.at(Position{}) != nil {
+		t.Error("before anything was read")
+	}
+	k.pass()
+	k.add(&Identity{UID: fakeUID(1)})
+	for i := range maxKept {
+		k.add(&Identity{UID: fakeUID(i + 2)})
+	}
+	first, second := Position{seq: 1}, Position{seq: k.pass()}
+	if k.at(first) != nil || k.at(second) != nil {
+		t.Error("of very many")
+	}
+	k.change(Deleted, &Identity{UID: fakeUID(1)})
+	third := Position{seq: k.pass()}
+	if k.at(second) != nil {
+		t.Error("when they were very many")
+	}
+	if o := k.at(third); o == nil || len(o.There[""]) != maxKept {
+		t.Error("of fewer again")
+	}
+	k.learned("7")
+	unknown := Position{seq: k.pass()}
+	k.reached("6")
+	k.pass()
+	k.reached("7")
+	reached := Position{seq: k.pass()}
+	if k.at(unknown) != nil {
+		t.Error("of before what was learned")
+	}
+	if k.at(reached) == nil {
+		t.Error("of when what was learned is reached")
+	}
+}
+
+func namesOf(n Names) (all []string) {
+	for _, m := range n {
+		all = slices.AppendSeq(all, maps.Values(m))
+	}
+	return all
+}
+
+func sameNames(a, b []string) bool {
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
+}
+
 func TestNewer(t *testing.T) {
 	for _, tc := range []struct {
 		a, b          string
@@ -134,7 +276,7 @@ func TestNewer(t *testing.T) {
 func BenchmarkKnown(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		k := newKnown()
+		k := newKnown(nil)
 		for i := range 150_000 {
 			name := "checkout-6c9d5b7f4-" + string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676%26))
 			k.add(&Identity{UID: fakeUID(i), Namespace: "production", Name: name})

@@ -158,8 +158,8 @@ func TestRealWatch(t *testing.T) {
 	}
 }
 
-// TestRealGap: what went while nobody looked and the server forgot is said to be unknown; and a
-// version of the future does not hang.
+// TestRealGap: what went while no process of ours looked and the server forgot comes as deleted; and a version of the
+// future does not hang.
 func TestRealGap(t *testing.T) {
 	c, admin, ns := real(t)
 	do := &changes{t: t, admin: admin, ns: ns}
@@ -167,7 +167,7 @@ func TestRealGap(t *testing.T) {
 	do.create("a")
 	do.create("b")
 	p := startWith(t, c, replay.NewSink(t), func(*Source) {}, r)
-	p.Wait(2)
+	uid := p.Wait(2)[1].Attr("k8s.object.uid")
 	p.end()
 	do.want = nil
 	do.delete("b")
@@ -176,8 +176,8 @@ func TestRealGap(t *testing.T) {
 	kubetest.Shared().Restart(t)
 	p = startWith(t, c, replay.NewSink(t), func(*Source) {}, r)
 	got := p.Wait(2)
-	if names(got) != do.want[1]+" stint.watch.gap@" || got[1].Attr("stint.watch.gap.reason") != "expired" {
-		t.Errorf("%s, want %v and a gap", names(got), do.want)
+	if names(got) != do.want[1]+" "+do.want[0] || got[1].Attr("stint.watch.missed") != "true" || got[1].Attr("k8s.object.uid") != uid {
+		t.Errorf("%s, want %v: %v", names(got), do.want, got[1])
 	}
 	p.end()
 	// As after etcd was restored: what was kept is newer than what there is.
@@ -193,15 +193,6 @@ func TestRealGap(t *testing.T) {
 	if !strings.HasPrefix(names(got), "stint.watch.gap@ +a@") || got[0].Attr("stint.watch.gap.reason") != "future" {
 		t.Errorf("%s", names(got))
 	}
-}
-
-// targetAt is what is kept of a target.
-func (s *Source) targetAt(key string) string {
-	b := string(s.last(key))
-	if !strings.Contains(b, "rv") {
-		return ""
-	}
-	return b
 }
 
 // TestRealPull: two pages, of which the second is asked for with a token that has expired.

@@ -9,10 +9,12 @@
 package objects
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +33,9 @@ const (
 	scope = "stint/scrape/kube/objects"
 	// maxGroups bounds the resources that are kept encoded, one a namespace.
 	maxGroups = 10_000
+	// maxNames is how much of the checkpoint, which is some 690 KB, names of objects may take: those of
+	// 8,000 with names of 30 letters.
+	maxNames = 440_000
 	// firstRetry is doubled up to five minutes.
 	firstRetry = 2 * time.Second
 	awayRetry  = 10 * time.Second
@@ -48,6 +53,7 @@ type Source struct {
 	every   time.Duration // between two checkpoints
 	retry   time.Duration // before a kind that is missing is looked for again
 	idle    time.Duration // of a watch; 0: two minutes
+	page    int           // objects of a page of a list; 0: 500
 
 	mu     sync.Mutex // guards everything below, which is of one term
 	groups map[string]*otlp.Group
@@ -169,17 +175,38 @@ func (s *Source) Handover(ctx context.Context) error {
 	return s.store.Save(ctx, s.state())
 }
 
-// state is what is kept.
+// state is what is kept. Objects by name are kept of the smallest kinds first, as far as there is room.
 func (s *Source) state() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := map[string]any{}
+	room := maxNames
 	for key, state := range s.kept {
-		all[key] = state
+		if s.states[key] == nil {
+			room -= len(state)
+			all[key] = state
+		}
 	}
-	for key, state := range s.states {
-		if now := state(); now != nil {
+	type names struct {
+		*watched
+		bytes int
+	}
+	var named []names
+	for _, key := range slices.Sorted(maps.Keys(s.states)) {
+		now := s.states[key]()
+		if now != nil {
 			all[key] = now
+		} else if state := s.kept[key]; state != nil {
+			all[key] = state
+		}
+		if w, ok := now.(*watched); ok && w.Objects != nil {
+			named = append(named, names{w, w.Objects.Bytes()})
+		}
+	}
+	slices.SortStableFunc(named, func(a, b names) int { return cmp.Compare(a.bytes, b.bytes) })
+	for _, n := range named {
+		if room -= n.bytes; room < 0 {
+			n.Objects = nil
 		}
 	}
 	b, _ := json.Marshal(all) // of structs of strings and numbers

@@ -58,10 +58,7 @@ func newTarget(s *Source, i int, found follow.Resource, namespace string) *targe
 	r := s.cfg.Resources[i]
 	t := &target{s: s, r: r, key: r.key(namespace), drop: s.drops[i], settled: make(chan struct{}, 1), fail: s.fail}
 	of := follow.Target{Resource: found, Namespace: namespace, LabelSelector: r.LabelSelector, FieldSelector: r.FieldSelector}
-	t.follower = &follow.Follower{
-		API: s.api, Target: of, Handler: t, Initial: r.initial(), Deleted: r.watches() && !slices.Contains(r.ExcludeWatchType, follow.Deleted),
-		Progress: s.d.Progress, Log: s.d.Log, Idle: s.idle,
-	}
+	t.follower = &follow.Follower{API: s.api, Target: of, Handler: t, Initial: r.initial(), Progress: s.d.Progress, Log: s.d.Log, Idle: s.idle, Page: s.page}
 	if found.Group == "" && found.Name == "secrets" {
 		t.drop, _ = rawjson.ParsePaths(slices.Concat(s.cfg.Drop, r.Drop, secretDrop)) // all of them were checked
 	}
@@ -72,18 +69,28 @@ func newTarget(s *Source, i int, found follow.Resource, namespace string) *targe
 	return t
 }
 
+// watched is how far a watch is; it lies in the checkpoint. The first version of it had no objects.
+type watched struct {
+	follow.Position
+	Objects *follow.Objects `json:"objects,omitempty"` // that there were then; nil: not known, or too many
+}
+
 // run works until ctx ends or there is no such kind any more.
 func (t *target) run(ctx context.Context, lost string) error {
 	kept := t.s.last(t.key)
 	if t.r.watches() {
-		var at follow.Position
-		if err := json.Unmarshal(kept, &at); err != nil && kept != nil {
-			lost = err.Error()
+		var was watched
+		if err := json.Unmarshal(kept, &was); err != nil && kept != nil {
+			lost, was = err.Error(), watched{}
+		}
+		at := was.Position
+		if !slices.Contains(t.r.ExcludeWatchType, follow.Deleted) {
+			t.follower.Know(was.Objects)
 		}
 		t.ledger.Reset(at)
 		t.publish(func() any {
 			if at := t.ledger.Frontier(); at != (follow.Position{}) {
-				return at
+				return &watched{at, t.follower.Objects(at)}
 			}
 			return nil
 		})
@@ -177,7 +184,7 @@ func (t *target) Skipped(err error) {
 
 // Gap implements follow.Handler.
 func (t *target) Gap(ctx context.Context, g follow.Gap, from, to string) error {
-	text := "The API server does not know any more what happened, and what was there before is not known after a restart: deletions may be missing."
+	text := "The API server does not know any more what happened, and which objects there were before is not in the checkpoint, as of a kind that has very many: deletions may be missing."
 	if g == follow.GapFuture {
 		text = "What was followed before is of another time line, as after etcd was restored from a backup: changes may be missing."
 	}

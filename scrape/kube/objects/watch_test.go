@@ -21,7 +21,7 @@ func settledAt(t testing.TB, p *process, version string) {
 	t.Helper()
 	until(t, "the checkpoint is at "+version, func() bool {
 		var state map[string]follow.Position
-		return json.Unmarshal(p.src.state(), &state) == nil && len(state) == 1 && !follow.Newer(version, state[watchPods.key("")].Version)
+		return json.Unmarshal(p.src.state(), &state) == nil && len(state) == 1 && !state[watchPods.key("")].Listing && !follow.Newer(version, state[watchPods.key("")].Version)
 	})
 }
 
@@ -115,26 +115,196 @@ func TestWatchExpired(t *testing.T) {
 	}
 }
 
-// TestExpiredRestart: after a restart it is not known what went; that is said.
+// TestExpiredRestart: what went while nobody looked, and the server forgot, comes as deleted after a restart,
+// too, once; what came as added.
 func TestExpiredRestart(t *testing.T) {
+	for _, initial := range []string{"none", "changed", "all"} {
+		t.Run("initial="+initial, func(t *testing.T) {
+			s := replay.New(t)
+			s.Have(replay.Pods)
+			r := Resource{Name: "pods", Mode: "watch", Initial: initial}
+			old := map[string]string{"a": s.Put(replay.Pods, follow.Added, pod("x", "a"))}
+			s.Put(replay.Pods, follow.Added, pod("x", "c"))
+			s.Put(replay.Pods, follow.Added, pod("x", "d"))
+			p := start(t, s, r)
+			watching(t, s)
+			s.Put(replay.Pods, follow.Deleted, pod("x", "d"))
+			old["b"] = s.Put(replay.Pods, follow.Added, pod("x", "b"))
+			until(t, "all is acknowledged", func() bool {
+				return strings.Contains(p.src.targetAt(r.key("")), `"rv":"`+old["b"]+`"`)
+			})
+			p.end()
+			a := s.Put(replay.Pods, follow.Modified, pod("x", "a"))
+			s.Put(replay.Pods, follow.Deleted, pod("x", "c"))
+			e := s.Put(replay.Pods, follow.Added, pod("x", "e"))
+			s.Compact()
+			p = start(t, s, r)
+			want := "~a@" + a + " +e@" + e + " -c@"
+			if initial == "all" {
+				want = "+a@" + a + " +b@" + old["b"] + " +e@" + e + " -c@"
+			}
+			got := p.Wait(strings.Count(want, " ") + 1)
+			if names(got) != want {
+				t.Errorf("%s, want %s", names(got), want)
+			}
+			if c := got[len(got)-1]; c.Attr("stint.watch.missed") != "true" || c.Attr("k8s.object.uid") != uidFor("x/c") || c.ResourceAttr("k8s.namespace.name") != "x" {
+				t.Errorf("a deletion that nobody saw: %v", c)
+			}
+			p.end()
+			if initial == "all" {
+				return
+			}
+			p = start(t, s, r)
+			settledAt(t, p, e)
+			p.end()
+			if got := p.Records(); len(got) != 0 {
+				t.Errorf("after one more restart came %s", names(got))
+			}
+		})
+	}
+}
+
+// TestCheckpointWithoutObjects: one that has no objects, as of an earlier version or of a kind with too
+// many, can't tell what went; that is said. The next one can.
+func TestCheckpointWithoutObjects(t *testing.T) {
 	s := replay.New(t)
 	s.Have(replay.Pods)
 	s.Put(replay.Pods, follow.Added, pod("x", "a"))
 	s.Put(replay.Pods, follow.Added, pod("x", "c"))
-	p := start(t, s, Resource{Name: "pods", Mode: "watch"})
-	watching(t, s)
+	p := start(t, s, watchPods)
+	p.Wait(2)
+	until(t, "there is a checkpoint", func() bool { return p.src.targetAt(watchPods.key("")) != "" })
+	p.kill()
 	b := s.Put(replay.Pods, follow.Added, pod("x", "b"))
-	p.Wait(1)
-	p.end()
+	if err := p.src.store.Save(t.Context(), []byte(`{"`+watchPods.key("")+`":{"rv":"`+b+`"}}`)); err != nil {
+		t.Fatal(err)
+	}
 	a := s.Put(replay.Pods, follow.Modified, pod("x", "a"))
 	s.Put(replay.Pods, follow.Deleted, pod("x", "c"))
 	s.Compact()
-	p = start(t, s, Resource{Name: "pods", Mode: "watch"})
+	p = start(t, s, watchPods)
 	got := p.Wait(2)
+	settledAt(t, p, a)
 	p.end()
 	if want := "~a@" + a + " stint.watch.gap@"; names(got) != want || got[1].Attr("stint.watch.gap.reason") != "expired" || got[1].Attr("stint.watch.gap.from") != b || got[1].SeverityText != "WARN" {
 		t.Errorf("%s, want %s: %v", names(got), want, got[1])
 	}
+	s.Put(replay.Pods, follow.Deleted, pod("x", "b"))
+	s.Compact()
+	p = start(t, s, watchPods)
+	if got := names(p.Wait(1)); got != "-b@" {
+		t.Errorf("%s, want -b@", got)
+	}
+	p.end()
+}
+
+// TestExpiredRestarts: whoever applies what was acknowledged knows in the end which objects there are, however often
+// the process ended, with records that were not acknowledged, and the server forgot what happened meanwhile; in
+// lists of several pages, too.
+func TestExpiredRestarts(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			t.Parallel()
+			rnd := rand.New(rand.NewPCG(seed, 7))
+			s := replay.New(t)
+			s.Have(replay.Pods)
+			live, told, version := map[string]string{}, map[string]string{}, "" // uids by name, names by uid
+			change := func() {
+				name := fmt.Sprint("p", rnd.IntN(40))
+				kind, uid := follow.Modified, live[name]
+				switch {
+				case uid == "":
+					kind, uid = follow.Added, uidFor(fmt.Sprint(name, s.Version()))
+				case rnd.IntN(2) == 0:
+					kind = follow.Deleted
+				}
+				if live[name] = uid; kind == follow.Deleted {
+					delete(live, name)
+				}
+				ns := "ns" + name[1:2]
+				version = s.Put(replay.Pods, kind, strings.Replace(pod(ns, name), uidFor(ns+"/"+name), uid, 1))
+			}
+			apply := func(records []replay.Record) {
+				for _, r := range records {
+					switch name, uid := r.Attr("event.name"), r.Attr("k8s.object.uid"); kindOf(r) {
+					case "+":
+						told[uid] = name
+					case "~":
+						if told[uid] == "" {
+							t.Errorf("%s changes and was not added", name)
+						}
+					case "-":
+						delete(told, uid)
+					default:
+						t.Errorf("%v", r)
+					}
+				}
+			}
+			small := func(src *Source) {
+				if seed%2 == 0 {
+					src.page = 3
+				}
+			}
+			for round := range 8 {
+				sink := replay.NewSink(t)
+				p := startWith(t, s.Client(t), sink, small, watchPods)
+				if round == 0 {
+					until(t, "there is a checkpoint", func() bool { return strings.Contains(s.State("stint-cluster-objects"), `"rv"`) })
+				}
+				sink.Hold()
+				for range rnd.IntN(60) {
+					change()
+					switch rnd.IntN(12) {
+					case 0:
+						s.Restart()
+					case 1:
+						s.Compact()
+						s.Restart()
+					case 2, 3, 4:
+						sink.Settle(rnd.IntN(3), otlp.Delivered)
+					}
+				}
+				time.Sleep(time.Duration(rnd.IntN(300)) * time.Millisecond) // a moment at random, not a wait for anything
+				sink.Settle(rnd.IntN(20), otlp.Delivered)
+				p.end()
+				records := sink.Records()
+				acked := 0
+				for _, r := range records {
+					acked = max(acked, r.Chunk)
+				}
+				acked -= sink.Held()
+				apply(slices.DeleteFunc(records, func(r replay.Record) bool { return r.Chunk > acked }))
+				for range rnd.IntN(20) {
+					change()
+				}
+				s.Compact()
+			}
+			change()
+			sink := replay.NewSink(t)
+			p := startWith(t, s.Client(t), sink, small, watchPods)
+			settledAt(t, p, version)
+			p.end()
+			apply(sink.Records())
+			for name, uid := range live {
+				if told[uid] != name {
+					t.Errorf("%s is there, and not by the records", name)
+				}
+				delete(told, uid)
+			}
+			if len(told) > 0 {
+				t.Errorf("%v are there by the records alone", told)
+			}
+		})
+	}
+}
+
+// targetAt is what is kept of a target.
+func (s *Source) targetAt(key string) string {
+	b := string(s.last(key))
+	if !strings.Contains(b, "rv") {
+		return ""
+	}
+	return b
 }
 
 // TestFuture: a version that the server has not come to is found out at the start, and while a watch
@@ -156,9 +326,9 @@ func TestFuture(t *testing.T) {
 		s.Rewind(first)
 		s.Put(replay.Pods, follow.Added, pod("x", "b"))
 		p = start(t, s, watchPods)
-		p.Wait(2)
+		p.Wait(3)
 		s.Put(replay.Pods, follow.Added, pod("x", "c"))
-		got := p.Wait(3)
+		got := p.Wait(4)
 		p.end()
 		if names(got[:1]) != "stint.watch.gap@" || got[0].Attr("stint.watch.gap.reason") != "future" || !strings.HasPrefix(names(got[1:]), "+b@") || !strings.Contains(names(got[1:]), " +c@") {
 			t.Errorf("%s", names(got))
