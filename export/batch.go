@@ -19,7 +19,13 @@ type batch struct {
 
 	whole *request // the same for all destinations that speak OTLP
 
+	// pass says whether it may still be sent, as far as a fence of its chunks can tell; nil: always. It is asked
+	// before each attempt and before it moves to the disk. What lies there was handed over: its origin will
+	// not read it again.
+	pass func() bool
+
 	lane    *lane
+	timer   *time.Timer // while it is open
 	left    atomic.Int32
 	dropped atomic.Bool // by a destination
 	aborted atomic.Bool // the process stopped before an answer
@@ -83,7 +89,8 @@ func (b *batch) lend() {
 	}
 }
 
-// fence takes out what may not be sent any more.
+// fence takes out what may not be sent any more when the batch is closed. What is left was let through at the same
+// time, and ends at the same time.
 func (b *batch) fence() {
 	b.chunks = slices.DeleteFunc(b.chunks, func(c *otlp.Chunk) bool {
 		if c.Fence == nil || c.Fence() {
@@ -94,6 +101,17 @@ func (b *batch) fence() {
 		c.Settle(otlp.Aborted)
 		return true
 	})
+}
+
+// stale says whether the batch may not be sent any more.
+func (b *batch) stale() bool {
+	if b.pass == nil || b.pass() {
+		return false
+	}
+	for _, c := range b.chunks {
+		c.Fence() // its origin counts what is held back
+	}
+	return true
 }
 
 // lane gathers chunks into batches and hands these to the same lane of each destination, so
@@ -107,57 +125,60 @@ type lane struct {
 	pending atomic.Int32 // batches that were sealed and are not done
 
 	mu      sync.Mutex // guards everything below
-	open    *batch
-	timer   *time.Timer
-	starved bool // somebody waits for memory; the open batch is sealed once nothing is under way
+	open    [2]*batch  // of chunks without a fence, and of those with one: these may have to go back
+	starved bool       // somebody waits for memory; open batches are sealed once nothing is under way
 	closed  bool
 }
 
 // add appends a chunk to the open batch and closes that when it is full.
 func (l *lane) add(c *otlp.Chunk) {
 	size := c.Group.FrameLen(len(c.Data)) + len(c.Data)
+	which := 0
+	if c.Fence != nil {
+		which = 1
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		c.Settle(otlp.Aborted)
 		return
 	}
-	if b := l.open; b != nil && (b.records+c.Records > l.cfg.SendBatchSize || b.bytes+size > l.cfg.SendBatchMaxBytes) {
-		l.seal()
+	if b := l.open[which]; b != nil && (b.records+c.Records > l.cfg.SendBatchSize || b.bytes+size > l.cfg.SendBatchMaxBytes) {
+		l.seal(b)
 	}
-	if l.open == nil {
-		b := &batch{signal: l.signal}
-		l.open = b
-		l.timer = time.AfterFunc(l.cfg.Timeout, func() { l.expire(b) })
+	b := l.open[which]
+	if b == nil {
+		b = &batch{signal: l.signal, pass: c.Fence}
+		l.open[which] = b
+		b.timer = time.AfterFunc(l.cfg.Timeout, func() { l.expire(b) })
 	}
-	b := l.open
 	b.chunks = append(b.chunks, c)
 	b.records += c.Records
 	b.bytes += size
 	if b.records >= l.cfg.SendBatchSize || b.bytes >= l.cfg.SendBatchMaxBytes || l.eager && l.pending.Load() == 0 {
-		l.seal()
+		l.seal(b)
 	}
 }
 
-// expire closes b if it still is the open one.
+// expire closes b if it still is open.
 func (l *lane) expire(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open == b {
-		l.seal()
+	if slices.Contains(l.open[:], b) {
+		l.seal(b)
 	}
 }
 
-// flush closes the open batch when somebody waits for memory: at once if it is all that the
+// flush closes open batches when somebody waits for memory: at once if they are all that the
 // lane holds, else as soon as what is under way has ended without freeing enough.
 func (l *lane) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open == nil {
+	if l.open == [2]*batch{} {
 		return
 	}
 	if l.starved = l.pending.Load() > 0; !l.starved {
-		l.seal()
+		l.sealAll()
 	}
 }
 
@@ -165,17 +186,15 @@ func (l *lane) flush() {
 func (l *lane) ended() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if (l.starved || l.eager && l.open != nil) && l.pending.Load() == 0 {
-		l.seal()
+	if (l.starved || l.eager) && l.pending.Load() == 0 {
+		l.sealAll()
 	}
 }
 
-// close seals the open batch and takes nothing more.
+// close seals open batches and takes nothing more.
 func (l *lane) close() {
 	l.mu.Lock()
-	if l.open != nil {
-		l.seal()
-	}
+	l.sealAll()
 	l.closed = true
 	l.mu.Unlock()
 	for _, q := range l.queues {
@@ -191,13 +210,29 @@ func (l *lane) abort() {
 	}
 }
 
-// seal hands the open batch to the destinations. Needs l.mu, which keeps batches in order.
-func (l *lane) seal() {
-	b := l.open
-	l.open, l.starved = nil, false
-	l.timer.Stop()
+// sealAll needs l.mu.
+func (l *lane) sealAll() {
+	for _, b := range l.open {
+		if b != nil {
+			l.seal(b)
+		}
+	}
+}
+
+// seal hands an open batch to the destinations. Needs l.mu, which keeps batches in order.
+func (l *lane) seal(b *batch) {
+	for i := range l.open {
+		if l.open[i] == b {
+			l.open[i] = nil
+		}
+	}
+	l.starved = l.starved && l.open != [2]*batch{}
+	b.timer.Stop()
 	if b.fence(); len(b.chunks) == 0 {
 		return
+	}
+	if b.pass != nil {
+		b.pass = b.chunks[0].Fence // of one that was let through
 	}
 	b.whole = newRequest(b.signal, b.chunks)
 	b.whole.buffers() // here and not in several senders at once

@@ -284,7 +284,28 @@ func (q *queue) done(o otlp.Outcome) {
 	b.lane.ended()
 }
 
-// persist moves everything that waits to the disk, with what is being sent before it, where that is wanted.
+// forgo ends what take returned, of which so many records may not be sent any more; its origin can read all of it
+// again.
+func (q *queue) forgo(records int) {
+	q.order.Lock()
+	b, e := q.flying, q.entry
+	if e != nil {
+		q.spool.Ack(e)
+	}
+	q.flying, q.entry = nil, nil
+	q.order.Unlock()
+	q.fenced(b, records)
+}
+
+// fenced settles a batch that may not be sent any more.
+func (q *queue) fenced(b *batch, records int) {
+	q.out.drop(b.signal, fenced, records, nil)
+	b.done(otlp.Aborted)
+	b.lane.ended()
+}
+
+// persist moves everything that waits to the disk, with what is being sent before it, where that is wanted. What may
+// not be sent any more does not get there.
 func (q *queue) persist() {
 	if !q.spills() {
 		return
@@ -295,9 +316,16 @@ func (q *queue) persist() {
 	list := q.list
 	q.list, q.bytes = nil, 0
 	q.mu.Unlock()
+	list = slices.DeleteFunc(list, func(b *batch) bool {
+		if !b.stale() {
+			return false
+		}
+		q.fenced(b, b.records)
+		return true
+	})
 
 	var entries []*spool.Entry
-	first := q.flying != nil && q.entry == nil
+	first := q.flying != nil && q.entry == nil && !q.flying.stale() // of a stale one the sender takes care
 	if first {
 		entries = append(entries, entryOf(q.flying.whole.behind(q.ahead)))
 	}

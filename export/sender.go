@@ -144,6 +144,10 @@ func (o *out) deliver(ctx context.Context, q *queue, b *batch) otlp.Outcome {
 		}
 		for d.oversized() && d.cut() {
 		}
+		if d.of.stale() {
+			q.forgo(d.left())
+			return otlp.Aborted
+		}
 		v := d.attempt(ctx)
 		if v.Held {
 			d.of.lend()
@@ -169,6 +173,14 @@ func (d *delivery) outcome() otlp.Outcome {
 		return otlp.Dropped
 	}
 	return otlp.Delivered
+}
+
+// left is how many records are not done with.
+func (d *delivery) left() (records int) {
+	for _, p := range d.work {
+		records += p.records
+	}
+	return records
 }
 
 // queueUp waits, while the destination is down and another lane probes it, for that lane. It is

@@ -96,6 +96,60 @@ func TestOutageGoesToDisk(t *testing.T) {
 	}
 }
 
+// What may not be sent any more does not get to the disk; what got there when it still might is delivered: its origin
+// was told so, and will not read it again.
+func TestFenceAtTheDisk(t *testing.T) {
+	r, down := outage(t)
+	hung, release := make(chan struct{}), make(chan struct{})
+	busyAt := r.answer
+	r.answer = func(n int, in incoming) *reply {
+		if n == 1 {
+			close(hung)
+			<-release
+		}
+		return busyAt(n, in)
+	}
+	dir := t.TempDir()
+	e, stop := spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	var open atomic.Bool
+	open.Store(true)
+	s := newSource(t)
+	add := func(host string) {
+		t.Helper()
+		before := e.Status()[0]
+		c := s.metrics(host, 10, 100)
+		c.Fence = open.Load
+		e.Input(otlp.Metrics, "test")(c)
+		eventually(t, "batch", func() bool {
+			now := e.Status()[0]
+			return now.Waiting > before.Waiting || now.Requests > before.Requests || now.Spooled > before.Spooled
+		})
+	}
+	add("flying")
+	<-hung
+	add("waiting")
+	open.Store(false)
+	close(release) // it is away: all goes to the disk that may
+	eventually(t, "answer to those that came too late", func() bool { _, _, a := s.settled(); return a == 2 })
+	if st := e.Status()[0]; st.Spooled != 0 || st.OnDisk != 0 {
+		t.Errorf("on the disk: %+v", st)
+	}
+	open.Store(true)
+	add("early")
+	eventually(t, "disk that has it", func() bool { return e.Status()[0].Spooled == 10 })
+	open.Store(false)
+	stop()
+	s.want(1, 0, 2)
+	down.Store(false)
+	e, stop = spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	eventually(t, "delivery", func() bool { return e.Status()[0].Spooled == 0 && len(r.records()) > 0 })
+	stop()
+	r.want("early", 10)
+	if n := len(r.records()); n != 10 {
+		t.Errorf("%d records arrived, want 10", n)
+	}
+}
+
 // What waits when the destination turns out to be away goes to disk, also when nothing comes any
 // more: where the memory is small, it is in the way of what would come.
 func TestOutageWithoutMore(t *testing.T) {

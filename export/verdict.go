@@ -62,6 +62,7 @@ const (
 	invalid    = "invalid"     // Split: something in the request is not valid
 	splitLimit = "split_limit" // more bad records in a batch than are searched for
 	queueFull  = "queue_full"
+	fenced     = "fenced"   // what only the leader may send, which this replica is not any more
 	rejected   = "rejected" // within an accepted request
 
 	outOfBounds = "out_of_bounds" // Split: refused for their age, by Prometheus

@@ -233,10 +233,12 @@ func (c *Cluster) lead(ctx context.Context) error {
 	<-run.Done()
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
+	spill := time.AfterFunc(stopTimeout-spillBefore, c.export.Spill)
+	defer spill.Stop()
 	wg.Wait()
 	for _, s := range c.singletons {
 		if left := s.outlet.flush(deadline, c.export.Flush); left > 0 {
-			c.log.Warn("not everything was delivered before the lease is given up; it is still tried", "source", s.name, "chunks", left)
+			c.log.Warn("not everything was delivered before the lease is given up; the rest is dropped, and what is of logs the next leader sends", "source", s.name, "chunks", left)
 		}
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), handoverTimeout)

@@ -16,6 +16,9 @@ const (
 	watchEvery = time.Second
 	// stopTimeout is how long sources may take to stop and to have their last chunks delivered.
 	stopTimeout = 5 * time.Second
+	// spillBefore is how long before that ends what waits for a destination moves to the spool: without the
+	// lease it may not be sent.
+	spillBefore = time.Second
 	// handoverTimeout is how long they may take after that to write down where they are.
 	handoverTimeout = 2 * time.Second
 )

@@ -11,7 +11,7 @@ import (
 )
 
 // outlet is where a source's chunks leave: only while the lease is held, which is asked when they come and
-// again when their batch is closed. It knows how many are on their way.
+// again until they are sent ([otlp.Chunk.Fence]). It knows how many are on their way.
 type outlet struct {
 	pass   func() func() bool // [lease.pass]
 	next   func(*otlp.Chunk)

@@ -368,6 +368,51 @@ func TestPause(t *testing.T) {
 	r.terms(stopped)
 }
 
+// TestPauseBehindSlowDestination: the leader stands still for longer than the lease while batches, closed long ago, wait for a
+// destination that does not answer. Awake again, it sends none of them.
+func TestPauseBehindSlowDestination(t *testing.T) {
+	r := newRig(t)
+	a, b := r.start("a"), r.start("b")
+	was, _ := r.leads(0, 10*time.Second, a, b)
+	next := other(was, a, b)
+	r.rec.wait("some records", 0, 5*time.Second, func(t tick) bool { return t.Seq >= 10 })
+	answer := r.rec.hold(was.name)
+	defer answer()
+	waiting := func() bool {
+		var s struct {
+			Exporters []struct{ Waiting_batches int }
+		}
+		_, text, _ := strings.Cut(r.get(was.admin+"status"), " ")
+		if err := json.Unmarshal([]byte(text), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Exporters[0].Waiting_batches >= 3
+	}
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(10 * time.Second); !waiting(); <-again.C {
+		if time.Now().After(deadline) {
+			t.Fatal("no batch waits")
+		}
+	}
+	r.signal(was, syscall.SIGSTOP)
+	stopped := sinceBoot()
+	_, after := r.leads(0, 25*time.Second, next)
+	before := len(r.rec.all())
+	r.signal(was, syscall.SIGCONT)
+	answer()
+	r.rec.wait("more of the next leader", before, 10*time.Second, func(t tick) bool { return t.Replica == next.name && t.Seq >= 100 })
+	for _, x := range r.rec.all()[before:] {
+		if x.Replica == was.name {
+			t.Errorf("stopped at %v and awake again, it sent record %d of term %d of %v; the other's term is %d", stopped, x.Seq, x.Term, x.At, after.Term)
+		}
+	}
+	if got := r.get(was.admin + "metrics"); !strings.Contains(got, `stint_export_dropped_records_total{exporter="otlp",reason="fenced",signal="logs"}`) {
+		t.Errorf("nothing was held back: %s", got)
+	}
+	r.terms(stopped)
+}
+
 // TestServerRestarts: the leader outlives a restart of the API server; and when that is away for longer than
 // renew_deadline, it sends nothing more until it has the lease again.
 func TestServerRestarts(t *testing.T) {

@@ -31,10 +31,18 @@ type changes struct {
 	mu   sync.Mutex // guards below
 	came map[string][]time.Duration
 	gaps []string
+	hold chan struct{} // nothing is answered before it is closed; nil: at once
 }
 
 // Export implements the OTLP service.
 func (c *changes) Export(_ context.Context, req *collogs.ExportLogsServiceRequest) (*collogs.ExportLogsServiceResponse, error) {
+	if hold := c.take(req); hold != nil {
+		<-hold
+	}
+	return &collogs.ExportLogsServiceResponse{}, nil
+}
+
+func (c *changes) take(req *collogs.ExportLogsServiceRequest) (hold chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, rl := range req.ResourceLogs {
@@ -66,7 +74,21 @@ func (c *changes) Export(_ context.Context, req *collogs.ExportLogsServiceReques
 			}
 		}
 	}
-	return &collogs.ExportLogsServiceResponse{}, nil
+	return c.hold
+}
+
+// slow lets answers wait until the end of that.
+func (c *changes) slow() (end func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hold := make(chan struct{})
+	c.hold = hold
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.hold = nil
+		close(hold)
+	}
 }
 
 // load changes a deployment and an event by turns.
@@ -196,8 +218,11 @@ func TestChanges(t *testing.T) {
 	after(7 * time.Second)
 
 	c = leader()
+	answer := rec.slow()
+	after(2 * time.Second) // what it reads meanwhile waits in closed batches
 	crashes = append(crashes, sinceBoot())
 	r.signal(c, syscall.SIGSTOP)
+	answer()
 	drop(c)
 	leader()
 	r.signal(c, syscall.SIGCONT)

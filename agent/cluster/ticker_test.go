@@ -153,10 +153,34 @@ type receiver struct {
 	mu    sync.Mutex // guards below
 	ticks []tick
 	more  chan struct{} // closed and made anew when something comes
+	slow  string        // the replica whose requests are answered when answer is closed
+	until chan struct{}
+}
+
+// hold makes the destination slow for a replica; answer ends that.
+func (r *receiver) hold(replica string) (answer func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	until := make(chan struct{})
+	r.slow, r.until = replica, until
+	return sync.OnceFunc(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.slow = ""
+		close(until)
+	})
 }
 
 // Export implements the OTLP service.
 func (r *receiver) Export(_ context.Context, req *collogs.ExportLogsServiceRequest) (*collogs.ExportLogsServiceResponse, error) {
+	if until := r.take(req); until != nil {
+		<-until
+	}
+	return &collogs.ExportLogsServiceResponse{}, nil
+}
+
+// take keeps what came, and says for what its answer waits.
+func (r *receiver) take(req *collogs.ExportLogsServiceRequest) (until chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, rl := range req.ResourceLogs {
@@ -168,12 +192,15 @@ func (r *receiver) Export(_ context.Context, req *collogs.ExportLogsServiceReque
 				}
 				t.arrived = sinceBoot()
 				r.ticks = append(r.ticks, t)
+				if t.Replica == r.slow {
+					until = r.until
+				}
 			}
 		}
 	}
 	close(r.more)
 	r.more = make(chan struct{})
-	return &collogs.ExportLogsServiceResponse{}, nil
+	return until
 }
 
 // all is what has come.

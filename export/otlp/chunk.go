@@ -37,8 +37,8 @@ type Chunk struct {
 	// and else dropped.
 	Again bool
 
-	// Fence is asked when the chunk's batch is closed, before anything of it is sent: false, and the chunk
-	// is settled as aborted. Nil: it always goes.
+	// Fence is asked when the chunk's batch is closed, before each attempt to send it, and before it moves to the
+	// disk: false, and the chunk is settled as aborted. Nil: it always goes.
 	Fence func() bool
 
 	slab *Slab
