@@ -53,9 +53,11 @@ type Source struct {
 	metrics metrics
 	every   time.Duration // between two checkpoints
 	retry   time.Duration // before events are looked for again where there are none
+	asking  time.Duration // for the kinds of object
 	windows [2]time.Duration
 
 	mu      sync.Mutex // guards everything below, which is of one term
+	begun   bool // what is below is of the term whose checkpoint is open
 	ring    *ring
 	groups  map[string]*otlp.Group
 	targets map[string]*target // by namespace
@@ -76,7 +78,7 @@ func New(cfg Config, d kube.Deps) (*Source, error) {
 	s := &Source{
 		cfg: cfg, d: d, api: follow.NewAPI(d.Client), emitter: follow.NewEmitter(d),
 		store: checkpoint.New(d.Client.Typed, cfg.CheckpointNamespace, cfg.CheckpointName, "events", d.Log, d.Registerer),
-		every: checkpoint.Every, retry: follow.RetryMissing, windows: [2]time.Duration{firstWindow, repeatWindow},
+		every: checkpoint.Every, retry: follow.RetryMissing, asking: time.Minute, windows: [2]time.Duration{firstWindow, repeatWindow},
 	}
 	s.metrics = metrics{
 		seen:    prometheus.NewCounter(prometheus.CounterOpts{Name: "stint_events_seen_total", Help: "Changes of events that the API server sent."}),
@@ -102,6 +104,9 @@ func (s *Source) Run(ctx context.Context) error {
 	if !s.d.Live() {
 		return follow.ErrAborted
 	}
+	s.mu.Lock()
+	s.begun = false // what the term before knew must not be written once the checkpoint is opened anew
+	s.mu.Unlock()
 	raw, lost, err := s.store.Open(ctx, s.d.Term())
 	if err != nil {
 		if ctx.Err() != nil {
@@ -118,7 +123,7 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 	}
 	s.mu.Lock()
-	s.ring, s.groups, s.targets, s.kept = ring, map[string]*otlp.Group{}, map[string]*target{}, was.At
+	s.begun, s.ring, s.groups, s.targets, s.kept = true, ring, map[string]*otlp.Group{}, map[string]*target{}, was.At
 	s.mu.Unlock()
 
 	run, fail := context.WithCancelCause(ctx)
@@ -150,7 +155,7 @@ func (s *Source) Run(ctx context.Context) error {
 // Handover keeps how far everything is acknowledged.
 func (s *Source) Handover(ctx context.Context) error {
 	s.mu.Lock()
-	begun := s.ring != nil
+	begun := s.begun
 	s.mu.Unlock()
 	if !begun {
 		return nil
@@ -192,7 +197,9 @@ func (s *Source) follow(ctx context.Context, fail context.CancelCauseFunc, lost 
 	wait := s.retry
 	for said := false; ctx.Err() == nil; {
 		var found follow.Resource
-		kinds, err := follow.Discover(ctx, s.d.Client)
+		asking, cancel := context.WithTimeout(ctx, s.asking)
+		kinds, err := follow.Discover(asking, s.d.Client)
+		cancel()
 		if err == nil {
 			s.d.Progress.Listed("kinds of object", nil)
 			found, err = kinds.Find("events", "", "")
@@ -284,18 +291,16 @@ func (s *Source) turns(ctx context.Context, fail context.CancelCauseFunc) {
 func (s *Source) takeTurns(ctx context.Context, all bool) error {
 	now := time.Now()
 	s.mu.Lock()
-	var due []*pending
-	var deltas []int64
+	var due []turn
 	for name, p := range s.ring.pending {
 		if all || !p.due.After(now) {
 			delete(s.ring.pending, name)
-			due = append(due, p)
-			deltas = append(deltas, s.ring.taking(name, p.e.count(), now, s.windows[1]))
+			due = append(due, turn{p, s.ring.taking(name, p.e.count(), now, s.windows[1])})
 		}
 	}
 	s.mu.Unlock()
-	for i, p := range due {
-		if err := p.of.send(ctx, p.e, deltas[i], p.mark); err != nil {
+	for _, t := range due {
+		if err := t.send(ctx); err != nil {
 			return err
 		}
 	}

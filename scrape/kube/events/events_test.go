@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -93,6 +94,61 @@ func TestRecreated(t *testing.T) {
 	if got, want := counts(p.Records()), "a=40+40 a=41+1 a=1+1 old=9+1"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+}
+
+// TestRecreatedWhileWaiting: what waits for its turn is sent before another event of the same name, not left out for it.
+func TestRecreatedWhileWaiting(t *testing.T) {
+	s := replay.New(t)
+	s.Have(coreEvents)
+	p := start(t, s.Client(t), nil)
+	p.saved(s)
+	s.Put(coreEvents, follow.Added, text("a", "u1", 2))
+	s.Put(coreEvents, follow.Modified, text("a", "u1", 5))
+	s.Put(coreEvents, follow.Deleted, text("a", "u1", 5))
+	last := s.Put(coreEvents, follow.Added, text("a", "u2", 1))
+	p.read(last)
+	p.end()
+	if got, want := counts(p.Records()), "a=2+2 a=5+3 a=1+1"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestNothingNewWhileAway: what is no news takes no memory while a record is not acknowledged.
+func TestNothingNewWhileAway(t *testing.T) {
+	s := replay.New(t)
+	s.Have(coreEvents)
+	p := start(t, s.Client(t), nil)
+	p.saved(s)
+	p.Hold()
+	s.Put(coreEvents, follow.Added, text("a", "u1", 2))
+	p.Wait(1)
+	last := ""
+	for range 500 {
+		last = s.Put(coreEvents, follow.Modified, text("a", "u1", 2))
+	}
+	p.read(last)
+	if n := p.src.targets[""].ledger.Len(); n != 1 {
+		t.Errorf("%d entries for one record", n)
+	}
+	p.Release()
+	p.end()
+	if at := p.src.targets[""].ledger.Frontier().Version; at != last {
+		t.Errorf("acknowledged up to %s, want %s", at, last)
+	}
+}
+
+// TestDiscoveryHangs: an API server that does not answer is given up and asked again.
+func TestDiscoveryHangs(t *testing.T) {
+	s := replay.New(t)
+	s.Have(coreEvents)
+	s.Hang("/apis")
+	p := start(t, s.Client(t), func(src *Source, _ *Config) { src.asking = 100 * time.Millisecond })
+	until(t, "it is said", func() bool { return strings.Contains(p.log.String(), "can't be asked for") })
+	s.Hang("")
+	p.saved(s)
+	s.Put(coreEvents, follow.Added, text("a", "u1", 1))
+	p.Wait(1)
+	p.end()
 }
 
 // TestRestart: over restarts at any moment the differences add up to the counts, if what is not
@@ -218,6 +274,42 @@ func TestFence(t *testing.T) {
 	s.Put(coreEvents, follow.Added, text("a", "ua", 1))
 	if err := p.wait(); err == nil || !strings.Contains(err.Error(), "lease") || len(p.Records()) > 0 {
 		t.Errorf("%v, %d records", err, len(p.Records()))
+	}
+}
+
+// TestTermWithoutCheckpoint: what a term before knew is not written when the checkpoint could not be opened; what is still on its
+// way of it does no harm.
+func TestTermWithoutCheckpoint(t *testing.T) {
+	s := replay.New(t)
+	s.Have(coreEvents)
+	p := start(t, s.Client(t), nil)
+	p.saved(s)
+	p.Hold()
+	s.Put(coreEvents, follow.Added, text("a", "u1", 1))
+	p.Wait(1)
+	p.end()
+	other := start(t, s.Client(t), nil)
+	other.Gain()
+	last := s.Put(coreEvents, follow.Added, text("b", "u2", 1))
+	other.Wait(2)
+	until(t, "it is kept", func() bool { return strings.Contains(s.State("stint-cluster-events"), `"rv":"`+last) })
+	other.end()
+	state := s.State("stint-cluster-events")
+	p.Gain()
+	s.Forbid("configmaps", true)
+	asked := len(s.Requests())
+	p.run()
+	until(t, "the checkpoint is asked for", func() bool {
+		return slices.ContainsFunc(s.Requests()[asked:], func(r string) bool { return strings.Contains(r, "/configmaps/") })
+	})
+	p.Release()
+	p.kill()
+	s.Forbid("configmaps", false)
+	if err := p.src.Handover(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := s.State("stint-cluster-events"); got != state {
+		t.Errorf("%s, want %s", got, state)
 	}
 }
 

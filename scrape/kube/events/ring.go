@@ -50,6 +50,12 @@ type pending struct {
 	of   *target
 }
 
+// turn is one whose turn it is; delta is by how much its count has grown.
+type turn struct {
+	*pending
+	delta int64
+}
+
 const none = -1
 
 func newRing() *ring {

@@ -62,7 +62,12 @@ func (t *target) Take(ctx context.Context, c *follow.Change) error {
 		t.fail(follow.ErrAborted)
 		return follow.ErrAborted
 	}
-	mark, delta, what := t.decide(c, e)
+	mark, delta, what, before := t.decide(c, e)
+	if before != nil {
+		if err := before.send(ctx); err != nil {
+			return err
+		}
+	}
 	switch what {
 	case "":
 		return t.send(ctx, e, delta, mark)
@@ -75,25 +80,26 @@ func (t *target) Take(ctx context.Context, c *follow.Change) error {
 	return leave(what)
 }
 
-// decide says what becomes of an event: "" if it is sent, "waits", or why it is left out.
-func (t *target) decide(c *follow.Change, e *event) (mark uint64, delta int64, what string) {
+// decide says what becomes of an event: "" if it is sent, "waits", or why it is left out. before is an event that
+// waited and has to be sent first: another one has its name now.
+func (t *target) decide(c *follow.Change, e *event) (mark uint64, delta int64, what string, before *turn) {
 	name, uid := hashes(e)
 	count, now := e.count(), time.Now()
 	mark = t.ledger.Open(sent{name, uid, count}) // the ledger is never asked under s.mu
-	merged, delta, what := t.look(c, &pending{e: e, mark: mark, of: t}, name, uid, count, now)
+	merged, delta, what, before := t.look(c, &pending{e: e, mark: mark, of: t}, name, uid, count, now)
 	if merged != nil {
 		merged.of.ledger.Done(merged.mark, 1, nil)
 		t.s.metrics.left.WithLabelValues("merged").Inc()
 	}
 	if what != "" && what != "waits" {
-		t.ledger.Done(mark, 1, nil)
+		t.ledger.Forget(mark)
 	}
-	return mark, delta, what
+	return mark, delta, what, before
 }
 
 // look compares p with what is remembered. merged is an event that waited and does not any more,
 // because p waits in its place.
-func (t *target) look(c *follow.Change, p *pending, name uint64, uid uint32, count int64, now time.Time) (merged *pending, delta int64, what string) {
+func (t *target) look(c *follow.Change, p *pending, name uint64, uid uint32, count int64, now time.Time) (merged *pending, delta int64, what string, before *turn) {
 	s := t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,33 +108,38 @@ func (t *target) look(c *follow.Change, p *pending, name uint64, uid uint32, cou
 	case en == nil && c.Listed && t.first && s.cfg.Initial == "none":
 		en = s.ring.add(name, uid)
 		en.taken, en.acked = count, count
-		return nil, 0, "before"
+		return nil, 0, "before", nil
 	case en == nil:
 		en = s.ring.add(name, uid)
 		if c.Type == follow.Modified && !c.Listed {
 			en.taken = count - 1 // how often it happened before is not known; once more, it did
 		}
 	case en.uid != uid:
-		if en.uid = uid; count <= en.taken {
-			en.taken, en.acked, en.window = 0, 0, 0 // another event of the same name
+		w := s.ring.pending[name]
+		if en.uid = uid; count <= en.taken || w != nil && count <= w.e.count() { // another event of the same name
+			if w != nil {
+				before = &turn{w, s.ring.taking(name, w.e.count(), now, 0)}
+				delete(s.ring.pending, name)
+			}
+			en.taken, en.acked, en.window = 0, 0, 0
 		}
 	case count <= en.taken:
-		return nil, 0, "unchanged"
+		return nil, 0, "unchanged", nil
 	}
 	if w := s.ring.pending[name]; w != nil {
 		if count <= w.e.count() && w.e.Metadata.UID == p.e.Metadata.UID {
-			return nil, 0, "unchanged"
+			return nil, 0, "unchanged", nil
 		}
 		p.due = w.due
 		s.ring.pending[name] = p
-		return w, 0, "waits"
+		return w, 0, "waits", nil
 	}
 	if now.Sub(en.sent) < en.window {
 		p.due = en.sent.Add(en.window)
 		s.ring.pending[name] = p
-		return nil, 0, "waits"
+		return nil, 0, "waits", nil
 	}
-	return nil, s.ring.taking(name, count, now, s.windows[0]), ""
+	return nil, s.ring.taking(name, count, now, s.windows[0]), "", before
 }
 
 // waiting is how many events wait for their turn.
@@ -144,6 +155,8 @@ func (t *target) send(ctx context.Context, e *event, delta int64, mark uint64) e
 	to := follow.Address{Group: t.s.group(e), Lane: t.lane, Origin: t, Mark: mark}
 	return t.s.emitter.Add(ctx, to, e.record(time.Now(), delta, t.s.d.Term()))
 }
+
+func (t turn) send(ctx context.Context) error { return t.of.send(ctx, t.e, t.delta, t.mark) }
 
 // Pass implements follow.Handler.
 func (t *target) Pass(_ context.Context, p follow.Position) error {

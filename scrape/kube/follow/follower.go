@@ -21,6 +21,9 @@ const (
 	maxBackoff   = 30 * time.Second
 	// believed is how many refusals in a row are not believed yet: 5.6 s of them.
 	believed = 3
+	// expiresOften is too soon for a server to have forgotten once more what happened: it would be listed
+	// without a pause.
+	expiresOften = 10 * time.Second
 	// A watch lasts between one and two of these, as client-go has it: not all end at once.
 	watchTimeout = 5 * time.Minute
 	// idleAfter is twice and more what lies between bookmarks. A watch that says nothing for longer may
@@ -83,11 +86,12 @@ type Follower struct {
 	Idle     time.Duration // after which a watch of which nothing comes is looked into; 0: two minutes
 	Page     int           // objects of a page; 0: PageSize
 
-	known    *known // nil: deletions that are missed are of no interest
-	kept     bool   // it is what there was at the position that Run begins with
-	got      bool   // something came since the last fault
-	refused  int    // answers in a row that it may not be read, or is not there
-	said     bool   // that it may not be read
+	known    *known    // nil: deletions that are missed are of no interest
+	kept     bool      // it is what there was at the position that Run begins with
+	got      bool      // something came since the last fault
+	expired  time.Time // when the server had forgotten last what happened
+	refused  int       // answers in a row that it may not be read, or is not there
+	said     bool      // that it may not be read
 	backoffs backoff
 }
 
@@ -341,8 +345,10 @@ func (f *Follower) list(ctx context.Context, at *Position) error {
 			}
 			// The same page again, as it was: what was taken of it is not taken twice.
 			version := p.ResourceVersion
-			if p = asked; taken > 0 && asked.Continue == "" {
-				p.Exact = version
+			if p = asked; taken > 0 && p.Continue == "" && p.Exact == "" {
+				if p.Exact = version; version == "" { // it would have come behind the objects
+					taken = 0
+				}
 			}
 			continue
 		}
@@ -476,6 +482,10 @@ func (f *Follower) watch(ctx context.Context, at *Position) error {
 	case expired(err):
 		f.Log.Info("the API server does not know any more what happened; what is newer is listed", "kind", f.Target.String(), "since", at.Version)
 		*at = Position{Listing: true, Since: at.Version}
+		if time.Since(f.expired) < expiresOften {
+			sleep(ctx, f.backoffs.next())
+		}
+		f.expired = time.Now()
 		return nil
 	case (err == nil || errors.Is(err, io.EOF)) && time.Since(began) > firstBackoff:
 		return nil // it had its time

@@ -46,6 +46,15 @@ func (l *Ledger[T]) Open(note T) (mark uint64) {
 	return l.first + uint64(len(l.open)-1)
 }
 
+// Forget takes back the record that was noted last: there is none.
+func (l *Ledger[T]) Forget(mark uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.open); n > 0 && l.first+uint64(n-1) == mark {
+		l.open = l.open[:n-1]
+	}
+}
+
 // Pass says that when all that is open is done, everything up to p is.
 func (l *Ledger[T]) Pass(p Position) {
 	l.mu.Lock()

@@ -23,7 +23,12 @@ func TestLedger(t *testing.T) {
 		l.Reset(start)
 		notes := 0
 		for step := range 200 {
-			switch rnd.IntN(4) {
+			switch rnd.IntN(5) {
+			case 4: // as if it had not been
+				mark := l.Open(step)
+				if l.Forget(mark); len(all) > 0 && rnd.IntN(2) == 0 {
+					l.Forget(all[0].mark + uint64(len(all))) // there is none
+				}
 			case 0, 1:
 				r := record{mark: l.Open(step)}
 				if len(all) > 0 && r.mark != all[len(all)-1].mark+1 {

@@ -55,10 +55,12 @@ type Source struct {
 	idle    time.Duration // of a watch; 0: two minutes
 	page    int           // objects of a page of a list; 0: 500
 
+	asking sync.Mutex // guards kinds and asked, and is held while the server is asked
+	kinds  *follow.Kinds
+	asked  time.Time // when the kinds were
+
 	mu     sync.Mutex // guards everything below, which is of one term
 	groups map[string]*otlp.Group
-	kinds  *follow.Kinds
-	asked  time.Time                  // when the kinds were
 	kept   map[string]json.RawMessage // of the checkpoint that was opened, by key
 	states map[string]func() any      // of what is followed, by key; nil: not yet
 	fail   context.CancelCauseFunc
@@ -110,6 +112,9 @@ func (s *Source) Run(ctx context.Context) error {
 	if !s.d.Live() {
 		return follow.ErrAborted
 	}
+	s.mu.Lock()
+	s.states = nil // what the term before knew must not be written once the checkpoint is opened anew
+	s.mu.Unlock()
 	state, lost, err := s.store.Open(ctx, s.d.Term())
 	if err != nil {
 		if ctx.Err() != nil {
@@ -147,9 +152,12 @@ func (s *Source) Run(ctx context.Context) error {
 
 // begin begins a term.
 func (s *Source) begin(kept map[string]json.RawMessage, fail context.CancelCauseFunc) {
+	s.asking.Lock()
+	s.kinds, s.asked = nil, time.Time{}
+	s.asking.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.groups, s.kinds, s.asked = map[string]*otlp.Group{}, nil, time.Time{}
+	s.groups = map[string]*otlp.Group{}
 	s.states, s.fail = map[string]func() any{}, fail
 	s.kept = map[string]json.RawMessage{}
 	for key, state := range kept {
@@ -228,8 +236,11 @@ func (s *Source) last(key string) json.RawMessage {
 
 // find looks for a kind of object in what the server had up to so long ago.
 func (s *Source) find(ctx context.Context, r Resource, age time.Duration) (follow.Resource, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if ctx.Err() != nil {
+		return follow.Resource{}, ctx.Err()
+	}
 	if s.kinds == nil || time.Since(s.asked) >= age {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()

@@ -119,6 +119,35 @@ func TestPullBreaksOff(t *testing.T) {
 	}
 }
 
+// TestBreaksOffAndAway: the rest of a page comes from the same list, though the server was away when it was asked for
+// first and what had been taken of it is gone.
+func TestBreaksOffAndAway(t *testing.T) {
+	s := replay.New(t)
+	s.Have(replay.Pods)
+	many(s, 100)
+	s.Cut(10_000)
+	lists := func() (n int) {
+		for _, r := range s.Requests() {
+			if strings.HasPrefix(r, "GET /api/v1/pods?") {
+				n++
+			}
+		}
+		return n
+	}
+	p := start(t, s, Resource{Name: "pods"})
+	until(t, "the list broke off", func() bool { return lists() == 1 })
+	s.Down(true)
+	p.Wait(1)
+	for i := range 3 {
+		s.Put(replay.Pods, follow.Deleted, pod("ns0", fmt.Sprintf("p%05d", i)))
+	}
+	until(t, "it was asked for while the server was away", func() bool { return lists() >= 2 })
+	s.Down(false)
+	got := p.Wait(100)
+	p.end()
+	each(t, got, 0, 100, "true")
+}
+
 // TestPullStalls: an answer that comes to a standstill is given up and asked for again.
 func TestPullStalls(t *testing.T) {
 	s := replay.New(t)

@@ -390,6 +390,80 @@ func TestFence(t *testing.T) {
 	}
 }
 
+// TestTermWithoutCheckpoint: a term in which the checkpoint could not be opened does not write what an earlier one knew
+// over what the leader in between has written.
+func TestTermWithoutCheckpoint(t *testing.T) {
+	s := replay.New(t)
+	s.Have(replay.Pods)
+	p := start(t, s, watchPods)
+	watching(t, s)
+	s.Put(replay.Pods, follow.Added, pod("x", "a"))
+	p.Wait(1)
+	p.end()
+	sink := replay.NewSink(t)
+	sink.Gain()
+	other := startWith(t, s.Client(t), sink, func(*Source) {}, watchPods)
+	b := s.Put(replay.Pods, follow.Added, pod("x", "b"))
+	settledAt(t, other, b)
+	other.end()
+	state := s.State("stint-cluster-objects")
+
+	p.Gain()
+	p.Gain()
+	s.Forbid("configmaps", true)
+	asked := len(s.Requests())
+	p.run()
+	until(t, "the checkpoint is asked for", func() bool {
+		return slices.ContainsFunc(s.Requests()[asked:], func(r string) bool { return strings.Contains(r, "/configmaps/") })
+	})
+	p.stop()
+	if err := p.wait(); err != nil {
+		t.Fatal(err)
+	}
+	s.Forbid("configmaps", false)
+	if err := p.src.Handover(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := s.State("stint-cluster-objects"); got != state {
+		t.Errorf("%s, want %s", got, state)
+	}
+}
+
+// TestDiscoveryHangs: while it is asked for one kind, the others go on, and the term can end.
+func TestDiscoveryHangs(t *testing.T) {
+	s := replay.New(t)
+	s.Have(replay.Pods)
+	p := start(t, s, watchPods, Resource{Name: "widgets"})
+	watching(t, s)
+	s.Hang("/apis")
+	asked := len(s.Requests())
+	until(t, "the other kind is looked for again", func() bool { return slices.Contains(s.Requests()[asked:], "GET /apis") })
+	a := s.Put(replay.Pods, follow.Added, pod("x", "a"))
+	p.Wait(1)
+	until(t, "it is acknowledged", func() bool { return strings.Contains(s.State("stint-cluster-objects"), `"rv":"`+a) })
+	p.end()
+}
+
+// TestExpiresAgain: a server that lists and at once has forgotten what it listed is not asked without a pause.
+func TestExpiresAgain(t *testing.T) {
+	s := replay.New(t)
+	s.Have(replay.Pods)
+	s.Put(replay.Pods, follow.Added, pod("x", "a"))
+	s.Forgetful(true)
+	p := start(t, s, watchPods)
+	p.Wait(1)
+	pause := time.NewTimer(2 * time.Second)
+	defer pause.Stop()
+	<-pause.C // what is looked at is what did not happen by then
+	if n := len(s.Requests()); n > 100 {
+		t.Errorf("%d requests in 2 s", n)
+	}
+	s.Forgetful(false)
+	b := s.Put(replay.Pods, follow.Added, pod("x", "b"))
+	settledAt(t, p, b)
+	p.end()
+}
+
 // TestTwoLeaders: one that lost the lease without noticing can't keep its checkpoint over that of the
 // next, and stops.
 func TestTwoLeaders(t *testing.T) {

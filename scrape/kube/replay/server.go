@@ -47,6 +47,8 @@ type Server struct {
 	cut       int  // bytes after which the next list breaks off; 0: none
 	stalls    bool // or comes to a standstill
 	requests  []string
+	forgets   bool   // all but what is to come
+	hangs     string // requests of this path are not answered
 	cluster   string
 	t         testing.TB
 }
@@ -188,6 +190,12 @@ func (s *Server) Down(yes bool) {
 // Restart ends all watches.
 func (s *Server) Restart() { s.update(func() { s.epoch++ }) }
 
+// Hang lets requests of a path wait for their answer; empty: none.
+func (s *Server) Hang(path string) { s.update(func() { s.hangs = path }) }
+
+// Forgetful lets the server answer every watch with 410.
+func (s *Server) Forgetful(yes bool) { s.update(func() { s.forgets = yes }) }
+
 // Rewind sets the server back to an earlier version, as if etcd was restored.
 func (s *Server) Rewind(rv int) {
 	s.update(func() {
@@ -275,6 +283,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests = append(s.requests, r.Method+" "+r.URL.String())
 	kinds := slices.Clone(s.kinds)
 	down := s.down
+	for s.hangs == r.URL.Path && r.Context().Err() == nil {
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+		}
+		s.mu.Lock()
+	}
 	s.mu.Unlock()
 	if down {
 		fail(w, 503, metav1.StatusReasonServiceUnavailable, metav1.Status{Message: "apiserver is shutting down"})
@@ -488,7 +505,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, k follow.Resource
 	w.(http.Flusher).Flush()
 	s.mu.Lock()
 	epoch := s.epoch
-	if from < s.compacted {
+	if from < s.compacted || s.forgets {
 		s.mu.Unlock()
 		io.WriteString(w, `{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version: 1 (2321)","reason":"Expired","code":410}}`+"\n")
 		return
