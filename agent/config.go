@@ -81,7 +81,7 @@ func Load(args process.LoadArgs) (*Config, *process.Report) {
 	if args.File != "" {
 		l.File(args.File)
 	}
-	notes := exportersFromOTEL(l, env)
+	notes := process.ExportersFromOTEL(l, env, Sources())
 	l.Environ("STINT_")
 	for _, s := range args.Set {
 		l.Set(s)

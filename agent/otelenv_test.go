@@ -92,7 +92,7 @@ func TestExportersFromOTEL(t *testing.T) {
 			want:      export.Exporters{"otlp": otlp("c:4317", func(o *export.OTLP) { o.Compression, o.Timeout = "zstd", 3*time.Second })},
 			pipelines: to("otlp")},
 		"a protocol that is not spoken": {env: []string{"ENDPOINT=http://c:4318", "PROTOCOL=http/json"},
-			faults: `env OTEL_EXPORTER_OTLP_PROTOCOL: "http/json" is not a protocol of this agent; write grpc or http/protobuf`},
+			faults: `env OTEL_EXPORTER_OTLP_PROTOCOL: "http/json" is not a protocol of this program; write grpc or http/protobuf`},
 		"values that are wrong": {env: []string{"ENDPOINT=c:4318", "TIMEOUT=5s", "COMPRESSION=gzp", "HEADERS=a=1,hunter2,b=%zz", "INSECURE=maybe", "PROTOCOL=grpc"},
 			faults: `env OTEL_EXPORTER_OTLP_COMPRESSION: exporters.otlp.compression: "gzp" is not one of none, gzip, zstd; did you mean gzip
 env OTEL_EXPORTER_OTLP_TIMEOUT: "5s" is not a number of milliseconds; give e.g. 10000

@@ -64,8 +64,9 @@ type Cluster struct {
 	lookup     *lookup.Lookup   // nil when nothing is added to what it receives
 	sink       *export.Sink     // nil when an exporter is configured
 	client     *kube.Client     // nil when the API server is not asked
-	lease      *lease           // these three: nil when no pipeline takes what only a leader reads
+	lease      *lease           // these four: nil when no pipeline takes what only a leader reads
 	leader     *leader
+	events     *leaseEvents
 	singletons []*singleton
 	grid       *scrape.Grid // nil when no pipeline takes the process's own metrics
 	admin      net.Listener // nil without a server
@@ -200,7 +201,8 @@ func (c *Cluster) newLeader(all []listed) (err error) {
 	if err := c.newSingletons(all); err != nil {
 		return err
 	}
-	c.leader = newLeader(cfg, c.lease, c.lead, c.stuck, c.log.With("part", "leader"), c.reg)
+	c.events = newLeaseEvents(c.client.Typed, cfg, c.log.With("part", "leader"))
+	c.leader = newLeader(cfg, c.lease, c.lead, c.stuck, c.events.tell, c.log.With("part", "leader"), c.reg)
 	return nil
 }
 
@@ -352,6 +354,9 @@ func (c *Cluster) Run(ctx context.Context) error {
 	drain := time.AfterFunc(c.cfg.DrainTimeout, stopSend)
 	sender.Wait() // 3. delivered, spooled, or the time is up
 	drain.Stop()
+	if c.events != nil {
+		c.events.wait()
+	}
 	stopServe()
 	servers.Wait()
 	c.log.Info("replica stopped")

@@ -102,6 +102,12 @@ func Load(args process.LoadArgs) (*Config, *process.Report) {
 	if args.File != "" {
 		l.File(args.File)
 	}
+	cfg.inPod = args.Getenv("KUBERNETES_SERVICE_HOST") != ""
+	sources := Sources()
+	if !cfg.inPod && cfg.Kubernetes.Kubeconfig == "" && args.Getenv("KUBECONFIG") == "" && args.Getenv("STINT_KUBERNETES_KUBECONFIG") == "" {
+		sources = cfg.defaultSources()
+	}
+	notes := process.ExportersFromOTEL(l, args.Getenv, sources)
 	l.Environ("STINT_")
 	for _, s := range args.Set {
 		l.Set(s)
@@ -125,12 +131,11 @@ func Load(args process.LoadArgs) (*Config, *process.Report) {
 			l.Derived("leader.lease_namespace", namespaceFile)
 		}
 	}
-	cfg.inPod = args.Getenv("KUBERNETES_SERVICE_HOST") != ""
 	if len(cfg.Pipelines) == 0 {
 		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, cfg.defaultSources())
 	}
 	l.Check(cfg.Check())
-	return &cfg, &process.Report{Faults: l.Faults(), Origin: l.Origin}
+	return &cfg, &process.Report{Faults: l.Faults(), Notes: notes, Origin: l.Origin}
 }
 
 // Check reports every fault at once, each under its YAML path.

@@ -38,12 +38,14 @@ type leader struct {
 	work func(ctx context.Context) error
 	// stuck says why the work does not get on; empty: it does.
 	stuck func() string
+	// tell writes an event about the lease; it does not wait for that.
+	tell func(reason, note string)
 
 	transitions prometheus.Counter
 }
 
-func newLeader(cfg Leader, l *lease, work func(context.Context) error, stuck func() string, log *slog.Logger, reg prometheus.Registerer) *leader {
-	d := &leader{cfg: cfg, lease: l, log: log, work: work, stuck: stuck}
+func newLeader(cfg Leader, l *lease, work func(context.Context) error, stuck func() string, tell func(reason, note string), log *slog.Logger, reg prometheus.Registerer) *leader {
+	d := &leader{cfg: cfg, lease: l, log: log, work: work, stuck: stuck, tell: tell}
 	d.transitions = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "stint_leader_transitions_total", Help: "Times that this replica became the leader, or ceased to be it.",
 	})
@@ -104,6 +106,7 @@ func (d *leader) term(ctx context.Context) (resigned bool) {
 	taken := d.lease.begin()
 	d.transitions.Inc()
 	d.log.Info("this replica leads", "term", d.lease.currentTerm(), "identity", d.lease.Identity())
+	d.tell("LeaderElection", d.lease.Identity()+" leads")
 
 	working, stop := context.WithCancel(base)
 	defer stop()
@@ -127,6 +130,7 @@ func (d *leader) term(ctx context.Context) (resigned bool) {
 	<-ended
 	d.transitions.Inc()
 	d.log.Info("this replica does not lead any more", "because", why)
+	d.tell("LeaderElection", d.lease.Identity()+" does not lead any more: "+why)
 	if hangs {
 		<-worked
 	}

@@ -48,7 +48,7 @@ func newCandidate(t *testing.T, name, identity string, cfg Leader, hang chan str
 		c.ended <- struct{}{}
 		return nil
 	}
-	c.leader = newLeader(cfg, l, work, func() string { return "" }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	c.leader = newLeader(cfg, l, work, func() string { return "" }, func(string, string) {}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
 	c.wg.Go(func() { c.run(ctx) })

@@ -7,11 +7,13 @@ func help(verb string) string {
 		return `Usage: stint-cluster check [--config FILE] [--set KEY=VALUE ...] [--offline]
 
 Reads the configuration and prints every fault at once, each with its place, its key, what is wrong
-and what would be right. Nothing is changed and nothing is sent.
+and what would be right. Without faults, if a pipeline has a source that needs the API server, that
+is asked whether it answers, and which permissions are missing, each with the rule to add. Nothing is
+changed and nothing is sent.
 
-  --offline   taken for scripts that know stint-agent; there is no other check yet
+  --offline   look at nothing but the configuration
 
-Exit code: 0 no faults, 78 faults in the configuration.
+Exit code: 0 all is well, 1 something is not allowed or does not answer, 78 faults in the configuration.
 `
 	case "config":
 		return `Usage: stint-cluster config [--config FILE] [--set KEY=VALUE ...] [--explain]
@@ -40,7 +42,7 @@ Usage: stint-cluster [COMMAND] [--config FILE] [--set KEY=VALUE ...]
 
 Commands:
   run       run one replica; this is what happens without a command
-  check     find every fault in the configuration
+  check     find every fault in the configuration, and what the API server does not allow
   config    print the configuration in effect
   version   print the version
   help      print this, or the help of a command: stint-cluster help check

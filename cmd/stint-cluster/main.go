@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -49,11 +51,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	case cmd.Verb == "check" && faulty:
 		return max(process.ExitConfig, process.Write(stdout, stderr, report.Faults.Error()+"\n"))
 	case cmd.Verb == "check":
-		name := cmd.File
-		if name == "" {
-			name = "the default configuration"
-		}
-		return process.Write(stdout, stderr, fmt.Sprintf("ok   %s: no faults\n", name))
+		return check(cmd, cfg, report, stdout, stderr)
 	case faulty:
 		fmt.Fprintln(stderr, report.Faults.Error())
 		return process.ExitConfig
@@ -68,6 +66,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	ctx, stop := process.Signals(cmd.File == "" || process.Terminal(stderr))
 	defer stop()
 	log := func(c *cluster.Config) *slog.Logger { return process.Logger(c.Log, stderr) }
+	for _, note := range report.Notes {
+		log(cfg).Warn("note on the configuration", "note", note)
+	}
 	err = process.Service[cluster.Config, *cluster.Cluster]{
 		File: cmd.File, Load: load, Log: log,
 		New: func(cfg *cluster.Config, log *slog.Logger, _ *cluster.Cluster, more prometheus.Collector) (*cluster.Cluster, error) {
@@ -79,4 +80,27 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.ExitFailed
 	}
 	return process.ExitOK
+}
+
+// check is the command of that name, for a faultless configuration.
+func check(cmd process.Command, cfg *cluster.Config, report *process.Report, stdout, stderr io.Writer) int {
+	var b strings.Builder
+	name := cmd.File
+	if name == "" {
+		name = "the default configuration"
+	}
+	fmt.Fprintf(&b, "ok   %s: no faults\n", name)
+	for _, note := range report.Notes {
+		fmt.Fprintf(&b, "warn %s\n", note)
+	}
+	code := process.ExitOK
+	if !cmd.Offline {
+		for _, f := range cluster.CheckServer(context.Background(), cfg, process.Version(version)) {
+			fmt.Fprintln(&b, f)
+			if !f.OK {
+				code = process.ExitFailed
+			}
+		}
+	}
+	return max(code, process.Write(stdout, stderr, b.String()))
 }

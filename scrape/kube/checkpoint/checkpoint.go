@@ -25,6 +25,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes"
+
+	"stint/scrape/kube"
 )
 
 const (
@@ -122,8 +124,17 @@ func (s *Store) Open(ctx context.Context, term int64) (state []byte, lost string
 	}
 }
 
+// Rules are what roles must allow for a checkpoint. One with names cannot allow create.
+func Rules(name, namespace string) []kube.Rule {
+	return []kube.Rule{
+		{Resource: "configmaps", Name: name, Namespace: namespace, Verbs: []string{"get", "update"}},
+		{Resource: "configmaps", Namespace: namespace, Verbs: []string{"create"}},
+	}
+}
+
 func (s *Store) rule() string {
-	return fmt.Sprintf("{apiGroups: [\"\"], resources: [configmaps], resourceNames: [%s], verbs: [get, update]} and {apiGroups: [\"\"], resources: [configmaps], verbs: [create]} in a Role in %s", s.name, s.namespace)
+	r := Rules(s.name, s.namespace)
+	return r[0].String() + " and " + r[1].String()
 }
 
 func (s *Store) open(ctx context.Context) (state []byte, lost string, err error) {

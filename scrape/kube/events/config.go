@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"stint/scrape/kube"
 	"stint/scrape/kube/checkpoint"
 )
 
@@ -65,4 +66,15 @@ func (c Config) wants(e *event) bool {
 	}
 	return (len(c.Types) == 0 || slices.Contains(c.Types, e.Type)) && (len(c.Reasons) == 0 || like(c.Reasons, e.Reason)) &&
 		!like(c.ExcludeReasons, e.Reason) && !like(c.ExcludeNamespaces, e.Metadata.Namespace)
+}
+
+// Rules are what roles must allow for a configuration.
+func Rules(cfg Config) (all []kube.Rule) {
+	if len(cfg.Namespaces) == 0 {
+		return []kube.Rule{kube.Reads("", "events", "")}
+	}
+	for _, ns := range cfg.Namespaces {
+		all = append(all, kube.Reads("", "events", ns))
+	}
+	return all
 }

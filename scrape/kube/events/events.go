@@ -57,7 +57,7 @@ type Source struct {
 	windows [2]time.Duration
 
 	mu      sync.Mutex // guards everything below, which is of one term
-	begun   bool // what is below is of the term whose checkpoint is open
+	begun   bool       // what is below is of the term whose checkpoint is open
 	ring    *ring
 	groups  map[string]*otlp.Group
 	targets map[string]*target // by namespace

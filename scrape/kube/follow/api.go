@@ -70,13 +70,7 @@ func (t Target) String() string {
 }
 
 // Rule is the rule that a role must have so that the target can be listed and watched.
-func (t Target) Rule() string {
-	kind := "ClusterRole"
-	if t.Namespace != "" {
-		kind = "Role in " + t.Namespace
-	}
-	return fmt.Sprintf(`{apiGroups: [%q], resources: [%q], verbs: [list, watch]} in a %s`, t.Group, t.Name, kind)
-}
+func (t Target) Rule() string { return kube.Reads(t.Group, t.Name, t.Namespace).String() }
 
 // API asks the API server in JSON.
 type API struct{ rest rest.Interface }

@@ -367,7 +367,7 @@ func (f *Follower) list(ctx context.Context, at *Position) error {
 		if err := f.gone(ctx, at); err != nil {
 			return err
 		}
-		*at = Position{Version: at.Version}
+		*at = Position{Version: at.Version, Mixed: at.Mixed}
 		return f.pass(ctx, at)
 	}
 }

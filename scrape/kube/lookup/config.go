@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"path"
+
+	"stint/scrape/kube"
 )
 
 // Config says what is added to what is received.
@@ -28,4 +30,16 @@ func (c Config) Check(section string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Rules are what a role must allow for a configuration.
+func Rules(cfg Config) []kube.Rule {
+	all := []kube.Rule{{Resource: "pods", Verbs: []string{"get", "list"}}}
+	if len(cfg.NamespaceLabels) > 0 {
+		all = append(all, kube.Rule{Resource: "namespaces", Verbs: []string{"get"}})
+	}
+	if len(cfg.NodeLabels) > 0 {
+		all = append(all, kube.Rule{Resource: "nodes", Verbs: []string{"get"}})
+	}
+	return all
 }

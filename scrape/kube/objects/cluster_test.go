@@ -252,7 +252,7 @@ func TestRealKinds(t *testing.T) {
 	p := startWith(t, c, replay.NewSink(t), func(*Source) {}, Resource{Name: "widgets", Mode: "watch", Initial: "changed"}, Resource{Name: "secrets"})
 	until(t, "both are reported", func() bool {
 		log := p.log.String()
-		return strings.Contains(log, "no such kind of object") && strings.Contains(log, `resources: [\"secrets\"], verbs: [list, watch]} in a ClusterRole`)
+		return strings.Contains(log, "no such kind of object") && strings.Contains(log, `resources: [secrets], verbs: [list, watch]} in a ClusterRole`)
 	})
 	for _, err := range []error{
 		create(admin.RbacV1().ClusterRoles().Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "widgets"}, Rules: []rbacv1.PolicyRule{{APIGroups: []string{"shop.example.com"}, Resources: []string{"widgets"}, Verbs: []string{"list", "watch"}}}}, metav1.CreateOptions{})),

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"stint/scrape/kube"
 	"stint/scrape/kube/checkpoint"
 	"stint/scrape/kube/follow"
 	"stint/scrape/kube/rawjson"
@@ -39,6 +40,7 @@ type Resource struct {
 	FieldSelector     string        `yaml:"field_selector" doc:"as of kubectl --field-selector, e.g. status.phase=Running"`
 	ExcludeWatchType  []string      `yaml:"exclude_watch_type" enum:"ADDED,MODIFIED,DELETED" doc:"changes that are left out of a watch"`
 	Initial           string        `yaml:"initial" enum:"none,changed,all" doc:"what a watch sends of the objects that are there when it begins: none; changed: those that are newer than what the checkpoint says, all without one; all: all, at each start. Empty: none"`
+	PullEnd           bool          `yaml:"pull_end" doc:"after the last object of each pull send a record stint.pull.end with its k8s.snapshot.id: what is in the snapshot before and not in this one is gone"`
 	Drop              []string      `yaml:"drop" doc:"more fields to leave out of these objects"`
 }
 
@@ -111,6 +113,9 @@ func (r Resource) check(fault func(format string, args ...any)) {
 	if !r.watches() && (r.Initial != "" || len(r.ExcludeWatchType) > 0) {
 		fault("initial and exclude_watch_type are for mode: watch; leave them out")
 	}
+	if r.watches() && r.PullEnd {
+		fault("pull_end: is for mode: pull; leave it out")
+	}
 	for i, ns := range r.Namespaces {
 		if len(validation.IsDNS1123Label(ns)) > 0 || slices.Contains(r.Namespaces[:i], ns) {
 			fault("namespaces[%d]: %q is no name of a namespace, or there twice", i, ns)
@@ -165,4 +170,21 @@ func (r Resource) excluded(namespace string) bool {
 		out, _ := path.Match(glob, namespace)
 		return out
 	})
+}
+
+// Rules are what roles must allow for a kind, as the server has it. The error wraps [follow.ErrNoResource] if it has
+// none.
+func (r Resource) Rules(kinds *follow.Kinds) (all []kube.Rule, err error) {
+	found, err := kinds.Find(r.Name, r.Group, r.Version)
+	if err != nil {
+		return nil, err
+	}
+	for _, ns := range r.namespaces(found.Namespaced) {
+		rule := kube.Reads(found.Group, found.Name, ns)
+		if !r.watches() {
+			rule.Verbs = rule.Verbs[:1]
+		}
+		all = append(all, rule)
+	}
+	return all, nil
 }

@@ -119,6 +119,39 @@ func TestPullBreaksOff(t *testing.T) {
 	}
 }
 
+// TestPullEnd: the last record of a pull says that it is complete, also of one without an object, and whether it is of one
+// time.
+func TestPullEnd(t *testing.T) {
+	for _, n := range []int{0, 3, 700} {
+		s := replay.New(t)
+		s.Have(replay.Pods)
+		many(s, n)
+		sink := replay.NewSink(t)
+		sink.Hold()
+		p := startWith(t, s.Client(t), sink, func(*Source) {}, Resource{Name: "pods", PullEnd: true})
+		consistent := "true"
+		if n > 500 { // the token for the second page expires
+			p.Wait(500)
+			s.Put(replay.Pods, follow.Modified, pod("ns0", "p00001"))
+			s.Compact()
+			consistent = "false"
+		}
+		sink.Release()
+		got := p.Wait(n + 1)
+		p.end()
+		end := got[n]
+		if end.EventName != "stint.pull.end" || end.Attr("k8s.resource.name") != "pods" || end.Attr("k8s.snapshot.consistent") != consistent || len(end.Attr("k8s.snapshot.id")) != 16 {
+			t.Errorf("%v", end)
+		}
+		if n > 0 && end.Attr("k8s.snapshot.id") != got[0].Attr("k8s.snapshot.id") {
+			t.Errorf("%v ends %v", end, got[0].Attributes)
+		}
+		if m := len(p.Records()); m != n+1 {
+			t.Errorf("%d records, want %d", m, n+1)
+		}
+	}
+}
+
 // TestBreaksOffAndAway: the rest of a page comes from the same list, though the server was away when it was asked for
 // first and what had been taken of it is gone.
 func TestBreaksOffAndAway(t *testing.T) {
@@ -277,7 +310,7 @@ func TestKinds(t *testing.T) {
 	p.Wait(1)
 	until(t, "the missing kind is reported", func() bool { return strings.Contains(p.log.String(), "no such kind of object") })
 	until(t, "the rule is reported", func() bool {
-		return strings.Contains(p.log.String(), `rule="{apiGroups: [\"\"], resources: [\"nodes\"], verbs: [list, watch]} in a ClusterRole"`)
+		return strings.Contains(p.log.String(), `rule="{apiGroups: [\"\"], resources: [nodes], verbs: [list, watch]} in a ClusterRole"`)
 	})
 	if !strings.Contains(p.log.String(), "metrics.k8s.io") {
 		t.Errorf("nothing about the broken group:\n%s", p.log)

@@ -145,6 +145,11 @@ func (t *target) publish(state func() any) {
 
 // Pass implements follow.Handler. Of a pull it waits until the page is acknowledged.
 func (t *target) Pass(ctx context.Context, p follow.Position) error {
+	if t.r.PullEnd && !p.Listing {
+		if err := t.pulled(ctx, p); err != nil {
+			return err
+		}
+	}
 	t.ledger.Pass(p)
 	if t.r.watches() {
 		return nil
@@ -161,6 +166,21 @@ func (t *target) Pass(ctx context.Context, p follow.Position) error {
 	t.pull.At = p
 	t.mu.Unlock()
 	return nil
+}
+
+// pulled says that a snapshot is complete: what was in the one before and is not in it is gone.
+func (t *target) pulled(ctx context.Context, p follow.Position) error {
+	t.mu.Lock()
+	snapshot := t.pull.Snapshot
+	t.mu.Unlock()
+	now := uint64(time.Now().UnixNano())
+	return t.add(ctx, t.follower.Target.Namespace, &otlp.LogRecord{
+		Time: now, Observed: now, Severity: 9, SeverityText: "INFO", Body: []byte("All objects of the snapshot were sent."), EventName: "stint.pull.end",
+		Attrs: otlp.AppendAttrs(nil, otlp.AttrsOfLogRecord, []otlp.KeyValue{
+			otlp.Attr("k8s.resource.name", t.follower.Target.Name), otlp.Attr("event.domain", "k8s"),
+			otlp.Attr("k8s.snapshot.id", snapshot), {Key: "k8s.snapshot.consistent", Value: otlp.Bool(!p.Mixed)},
+		}),
+	})
 }
 
 // Settled implements otlp.Origin.

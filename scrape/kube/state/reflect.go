@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+
+	"stint/scrape/kube"
 )
 
 const (
@@ -165,6 +167,22 @@ func (s *store) part(namespace string) string {
 // rule is what has to stand in a role.
 func (k *kind) rule() string {
 	return fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [list, watch]}", k.group, k.name)
+}
+
+// Rules are what roles must allow for a configuration.
+func Rules(cfg Config) (all []kube.Rule) {
+	on, namespaces := cfg.on(), cfg.Namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{""}
+	}
+	for _, k := range watched(&on) {
+		for _, ns := range namespaces {
+			if k.namespaced || ns == "" {
+				all = append(all, kube.Reads(k.group, k.name, ns))
+			}
+		}
+	}
+	return all
 }
 
 // role is the kind of role that it has to stand in.
