@@ -43,6 +43,7 @@ type rig struct {
 	dest   string
 	batch  time.Duration
 	more   string // of the configuration
+	inPod  bool   // the environment says where the API server is
 }
 
 func newRig(t *testing.T) *rig {
@@ -94,6 +95,10 @@ func (s *syncBuffer) String() string {
 func (r *rig) start(name string, env ...string) *child {
 	r.t.Helper()
 	dir := r.t.TempDir()
+	kubeconfig := `""`
+	if !r.inPod {
+		kubeconfig = r.server.ConfigFor(r.t, "stint", "stint-cluster")
+	}
 	config := filepath.Join(dir, "cluster.yaml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, `state_dir: %s/state
 admin: {listen: "127.0.0.1:0"}
@@ -102,7 +107,7 @@ kubernetes: {kubeconfig: %s}
 leader: {lease_namespace: stint}
 batch: {timeout: %s}
 exporters: {otlp: {endpoint: %q, compression: none, tls: {insecure: true}}}
-%s`, dir, r.server.ConfigFor(r.t, "stint", "stint-cluster"), r.batch, r.dest, r.more), 0o600); err != nil {
+%s`, dir, kubeconfig, r.batch, r.dest, r.more), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 	c := &child{name: name, log: &syncBuffer{}, exited: make(chan error, 1)}
