@@ -134,7 +134,7 @@ func replica() int {
 	}
 	c, err := newCluster(cfg, "test", all, log)
 	if err == nil {
-		ctx, stop := process.Signals()
+		ctx, stop := process.Signals(true)
 		defer stop()
 		err = c.Run(ctx)
 	}
