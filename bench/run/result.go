@@ -151,9 +151,13 @@ func (r *result) print(out io.Writer) {
 	}
 	if len(r.Gateway) > 0 {
 		fmt.Fprintf(out, "\ngateway, logs of %d bytes in requests of %d; median of %d rounds\n", gatewayBody, gatewayBatch, len(r.Gateway[0].Rounds))
-		fmt.Fprintln(t, "in\tout\trecords/CPU s\tleast\tmost\tMB/CPU s\tpeak RSS MiB\tlost\t")
+		fmt.Fprintln(t, "gateway\tin\tout\trecords/CPU s\tleast\tmost\tMB/CPU s\tpeak RSS MiB\tlost\tratio\t")
 		for _, g := range r.Gateway {
-			fmt.Fprintf(t, "%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%d\t\n", g.In, g.Out, g.RecordsPerCPUSecond, slices.Min(g.Rounds), slices.Max(g.Rounds), g.MBPerCPUSecond, mib(g.PeakRSS), g.Lost)
+			ratio := ""
+			if g.Ratio > 0 {
+				ratio = fmt.Sprintf("%.1f", g.Ratio)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%d\t%s\t\n", g.Gateway, g.In, g.Out, g.RecordsPerCPUSecond, slices.Min(g.Rounds), slices.Max(g.Rounds), g.MBPerCPUSecond, mib(g.PeakRSS), g.Lost, ratio)
 		}
 		t.Flush()
 	}

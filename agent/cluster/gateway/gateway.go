@@ -35,6 +35,7 @@ type Options struct {
 type Gateway struct {
 	cfg       Config
 	pool      *otlp.Pool
+	room      int64 // most that the pool ever has, bytes
 	in        [otlp.Signals]func(*otlp.Chunk)
 	spoolFull func(otlp.Signal) bool
 	lookup    *lookup.Lookup
@@ -51,7 +52,7 @@ type Gateway struct {
 
 // New opens the ports.
 func New(o Options) (_ *Gateway, err error) {
-	g := &Gateway{cfg: o.Config, pool: o.Pool, spoolFull: o.Full, lookup: o.Lookup, log: o.Log, stats: newMetrics(o.Registerer)}
+	g := &Gateway{cfg: o.Config, pool: o.Pool, room: o.Pool.Limit(), spoolFull: o.Full, lookup: o.Lookup, log: o.Log, stats: newMetrics(o.Registerer)}
 	g.quota.most = max(o.Pool.Limit()/4, int64(o.MaxRequestBytes)+1, otlp.SlabSize) // as read asks for the largest request
 	for s := range otlp.Signals {
 		g.in[s] = o.Input(s)
@@ -176,6 +177,7 @@ const (
 	malformed         // never to be sent again
 	tooLarge          // nor this, in one piece
 	busy              // later
+	greedy            // the same: this client has its share
 	unwanted          // no pipeline takes the signal
 )
 
@@ -184,7 +186,7 @@ type answer struct {
 	refusal refusal
 	warning string        // with accepted: what the client should know
 	text    string        // for people, where it was not accepted
-	after   time.Duration // with busy
+	after   time.Duration // with busy and greedy
 }
 
 // response is the Export*ServiceResponse to a request that was accepted.
@@ -229,7 +231,7 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 	} else if more > 0 {
 		if !g.quota.take(client.Address, more) {
 			g.stats.refused(signal, "quota")
-			return answer{refusal: busy, text: "this client's requests take a quarter of the memory already", after: busyFor()}
+			return answer{refusal: greedy, text: "this client's requests take a quarter of the memory already", after: busyFor()}
 		}
 		defer g.quota.give(client.Address, more)
 		if hold = g.pool.TryGet(more); hold == nil {
@@ -238,6 +240,10 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 		}
 	}
 	c, again := g.ids.begin(id)
+	if again && c.aborted() {
+		g.ids.forget(id, c)
+		c, again = g.ids.begin(id)
+	}
 	if again {
 		g.stats.repeated(signal, records)
 		if hold != nil {
@@ -285,6 +291,16 @@ type call struct {
 	mu    sync.Mutex // guards everything below
 	left  int
 	worst otlp.Outcome
+}
+
+// aborted says that the call has ended and its records are nowhere: with ack memory nobody waited for that.
+func (c *call) aborted() bool {
+	select {
+	case <-c.done:
+		return c.outcome == otlp.Aborted
+	default:
+		return false
+	}
 }
 
 // hand makes a chunk of each piece. Chunks hold the slab; a group, which may be kept longer, does not.

@@ -44,6 +44,7 @@ const (
 // newGRPC makes the server.
 func (g *Gateway) newGRPC(cfg *tls.Config) *grpc.Server {
 	export.RegisterCompressors()
+	registerSnappy()
 	opts := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(export.Codec{}),
 		grpc.MaxRecvMsgSize(g.cfg.MaxRequestBytes),
