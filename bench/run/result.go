@@ -16,24 +16,25 @@ import (
 
 // result is what a run leaves behind.
 type result struct {
-	Time     time.Time       `json:"time"`
-	Command  string          `json:"command"`
-	Machine  machine         `json:"machine"`
-	Backlog  *backlog        `json:"backlog,omitempty"`
-	Drain    []drainRound    `json:"drain_median,omitempty"`
-	Rounds   []drainRound    `json:"drain_rounds,omitempty"`
-	Follow   []followed      `json:"follow,omitempty"`
-	Outage   []outageResult  `json:"outage,omitempty"`
-	Limit    []limitResult   `json:"limit,omitempty"`
-	Send     []sendResult    `json:"send,omitempty"`
-	Gateway  []gatewayResult `json:"gateway,omitempty"`
-	Scrape   *scrapeResult   `json:"scrape,omitempty"`
-	Spool    []spoolResult   `json:"spool,omitempty"`
-	Micro    []microResult   `json:"micro,omitempty"`
-	HostOn   bool            `json:"host_scraper"`
-	Set      []string        `json:"agent_set,omitempty"`
-	AgentCPU int             `json:"agent_cpu"`
-	SinkCPU  int             `json:"sink_cpu"`
+	Time     time.Time        `json:"time"`
+	Command  string           `json:"command"`
+	Machine  machine          `json:"machine"`
+	Backlog  *backlog         `json:"backlog,omitempty"`
+	Drain    []drainRound     `json:"drain_median,omitempty"`
+	Rounds   []drainRound     `json:"drain_rounds,omitempty"`
+	Follow   []followed       `json:"follow,omitempty"`
+	Outage   []outageResult   `json:"outage,omitempty"`
+	Limit    []limitResult    `json:"limit,omitempty"`
+	Send     []sendResult     `json:"send,omitempty"`
+	Gateway  []gatewayResult  `json:"gateway,omitempty"`
+	Overload []overloadResult `json:"overload,omitempty"`
+	Scrape   *scrapeResult    `json:"scrape,omitempty"`
+	Spool    []spoolResult    `json:"spool,omitempty"`
+	Micro    []microResult    `json:"micro,omitempty"`
+	HostOn   bool             `json:"host_scraper"`
+	Set      []string         `json:"agent_set,omitempty"`
+	AgentCPU int              `json:"agent_cpu"`
+	SinkCPU  int              `json:"sink_cpu"`
 }
 
 // machine is what the figures depend on besides the code.
@@ -161,6 +162,15 @@ func (r *result) print(out io.Writer) {
 		}
 		t.Flush()
 	}
+	if len(r.Overload) > 0 {
+		fmt.Fprintf(out, "\noverload\n")
+		fmt.Fprintln(t, "limit MiB\tclients\tcapacity/s\toffered/s\tfor s\tacknowledged\tarrived\trepeated\tlost\trefused\twithout a delay\tunanswered\tpeak of the cgroup MiB\tpeak RSS MiB\tOOM kills\t")
+		for _, o := range r.Overload {
+			fmt.Fprintf(t, "%d\t%d\t%d\t%.0f\t%.0f\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t%d\t\n", o.LimitMiB, o.Clients, o.CapacityRecords, float64(o.Offered)/o.Seconds, o.Seconds,
+				o.Acknowledged, o.Arrived, o.Repeated, o.Lost, o.Refused, o.Hasty, o.Unanswered, mib(o.PeakMemory), mib(o.PeakRSS), o.OOMKills)
+		}
+		t.Flush()
+	}
 	if r.Scrape != nil {
 		fmt.Fprintf(out, "\nscrape; node_exporter %s; %d scrapes a round, median of %d rounds\n", r.Scrape.NodeExporter, r.Scrape.ScrapesARound, len(r.Scrape.Figures[0].Rounds))
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -216,6 +226,11 @@ func (r *result) lossless() bool {
 	}
 	for _, g := range r.Gateway {
 		if g.Lost != 0 {
+			return false
+		}
+	}
+	for _, o := range r.Overload {
+		if o.Lost != 0 || o.OOMKills != 0 || o.Hasty != 0 {
 			return false
 		}
 	}

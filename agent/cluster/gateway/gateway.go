@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,7 @@ type Gateway struct {
 	token     func() (export.Secret, error) // nil: none is asked for
 	ids       repeats
 	quota     quota
+	usual     atomic.Int64 // bytes of the largest requests that came lately by gRPC
 	stats     metrics
 
 	grpc, http net.Listener // nil: none
