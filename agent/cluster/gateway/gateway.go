@@ -76,15 +76,17 @@ func New(o Options) (_ *Gateway, err error) {
 		}
 	}()
 	if o.GRPC != "" {
-		if g.grpc, err = listen(o.GRPC); err != nil {
+		if g.grpc, err = net.Listen("tcp", o.GRPC); err != nil {
 			return nil, fmt.Errorf("gateway.grpc: %w", err)
 		}
+		g.grpc = newSlots(g.grpc, maxConnections)
 		g.grpcServer = g.newGRPC(tls)
 	}
 	if o.HTTP != "" {
-		if g.http, err = listen(o.HTTP); err != nil {
+		if g.http, err = net.Listen("tcp", o.HTTP); err != nil {
 			return nil, fmt.Errorf("gateway.http: %w", err)
 		}
+		g.http = datedListener{netutil.LimitListener(g.http, maxConnections)}
 		g.httpServer = g.newHTTP(tls)
 	}
 	return g, nil
@@ -92,14 +94,6 @@ func New(o Options) (_ *Gateway, err error) {
 
 // maxConnections is how many clients a server has at a time; more wait until one has gone.
 const maxConnections = 16384
-
-func listen(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return datedListener{netutil.LimitListener(l, maxConnections)}, nil
-}
 
 // Close gives the ports back; what Run has closed may be closed again.
 func (g *Gateway) Close() {

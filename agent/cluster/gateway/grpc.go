@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
@@ -45,13 +46,18 @@ const (
 func (g *Gateway) newGRPC(cfg *tls.Config) *grpc.Server {
 	export.RegisterCompressors()
 	registerSnappy()
+	readBuffer := 256 << 10 // whole frames of many records a system call
+	if cfg != nil {
+		readBuffer = 32 << 10 // with TLS each of thousands of connections has one for good
+	}
 	opts := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(export.Codec{}),
 		grpc.MaxRecvMsgSize(g.cfg.MaxRequestBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.ReadBufferSize(32 << 10), // two frames a system call; each connection has one, and there are thousands
+		grpc.ReadBufferSize(readBuffer),
+		grpc.StatsHandler(ends{}),
 		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(4 << 20),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: connectionAgeGrace, Time: 30 * time.Second, Timeout: 10 * time.Second,
@@ -59,9 +65,11 @@ func (g *Gateway) newGRPC(cfg *tls.Config) *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second}),
 		grpc.InTapHandle(g.tap),
 	}
+	creds := insecure.NewCredentials()
 	if cfg != nil {
-		opts = append(opts, grpc.Creds(credentials.NewTLS(cfg)))
+		creds = credentials.NewTLS(cfg)
 	}
+	opts = append(opts, grpc.Creds(handshake{creds}))
 	server := grpc.NewServer(opts...)
 	for s, name := range services {
 		server.RegisterService(&grpc.ServiceDesc{
@@ -127,7 +135,7 @@ func later(text string, after time.Duration) error {
 func (g *Gateway) export(ctx context.Context, signal otlp.Signal, decode func(any) error) (any, error) {
 	var client lookup.Client
 	if p, ok := peer.FromContext(ctx); ok {
-		client.Address, client.Connected = hostOf(p.Addr.String()), connectedAt(p.Addr)
+		client.Address, client.Connected = hostOf(p.Addr.String()), since(p)
 	}
 	slab, size, err := g.receive(ctx, signal, client.Address, decode)
 	defer func() { g.quota.give(client.Address, size) }()

@@ -552,3 +552,41 @@ func flat(m *collogs.ExportLogsServiceRequest) (all []string) {
 	}
 	return all
 }
+
+// No more connections than there are slots are served at a time; one that ends, whenever that is, makes room.
+func TestSlots(t *testing.T) {
+	_, server, _ := certificates(t)
+	for name, change := range map[string]func(*Config){"plain": nil, "TLS": func(c *Config) { c.TLS = TLS{CertFile: server + ".crt", KeyFile: server + ".key"} }} {
+		r := newRig(t, change, nil)
+		s := r.grpc.(*slots)
+		addr, _ := r.Addresses()
+		dial := func(text string) net.Conn {
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(c, text)
+			return c
+		}
+		want := func(n int) {
+			t.Helper()
+			for deadline := time.Now().Add(10 * time.Second); len(s.taken) != n; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s: %d slots are taken, want %d", name, len(s.taken), n)
+				}
+			}
+		}
+		want(1) // that which Accept waits with
+		var open []net.Conn
+		for _, text := range []string{"", http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00", http2.ClientPreface[:5], "nothing of the kind, to the length of a preface"} {
+			open = append(open, dial(text))
+		}
+		if name == "plain" {
+			want(4) // the last is no client
+		}
+		for _, c := range open {
+			c.Close()
+		}
+		want(1)
+	}
+}
