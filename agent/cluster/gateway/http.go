@@ -79,6 +79,7 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 	}
 	if reason, text := g.full(signal); reason != "" {
 		g.stats.refused(signal, reason)
+		g.passOver(r)
 		writeLater(w, answer, http.StatusServiceUnavailable, text, busyFor())
 		return
 	}
@@ -121,10 +122,12 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		return
 	case errors.Is(err, errNoMemory):
 		g.stats.refused(signal, "no_memory")
+		g.passOver(r)
 		writeLater(w, answer, http.StatusServiceUnavailable, "no memory for this request", busyFor())
 		return
 	case errors.Is(err, errQuota):
 		g.stats.refused(signal, "quota")
+		g.passOver(r)
 		writeLater(w, answer, http.StatusTooManyRequests, "this client's requests take a quarter of the memory already", busyFor())
 		return
 	case errors.Is(err, otlp.ErrJSON):
@@ -156,6 +159,14 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		writeLater(w, answer, http.StatusTooManyRequests, a.text, a.after)
 	default:
 		writeLater(w, answer, http.StatusServiceUnavailable, a.text, a.after)
+	}
+}
+
+// passOver reads the rest of a body that nobody wants: a connection that is closed with something unread is reset, and the
+// client never sees when it is to come back. Who waits for leave to send is not given it.
+func (g *Gateway) passOver(r *http.Request) {
+	if r.Header.Get("Expect") == "" {
+		io.CopyN(io.Discard, r.Body, int64(g.cfg.MaxRequestBytes))
 	}
 }
 
