@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs test-crash test-otelcol test-prometheus test-victorialogs test-chain test-peers test-vm apiserver test-cluster package image manifests clean
+.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs peer-telemetrygen peer-jaeger test-crash test-otelcol test-prometheus test-victorialogs test-chain test-gateway test-peers test-vm apiserver test-cluster package image manifests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -31,13 +31,13 @@ lint: ## gofmt, vet, staticcheck, modules in order
 fuzz: ## each parser for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
 
-bench: build bin/node_exporter ## micro-benchmarks, and backlog, load, silence, outage and scraping of the real binary; prints tables
+bench: build peer-otelcol bin/node_exporter ## micro-benchmarks, and backlog, load, silence, outage and scraping of the real binary; prints tables
 	cd bench && go run ./run -scenario all -out results
 
 test-crash: build ## SIGKILL at 30 random moments, and every 3 s, under load: nothing lost
 	go test -count=1 -tags="grpcnotrace crash" -run 'TestCrash|TestKillEvery3s' -v -timeout 20m ./cmd/stint-agent
 
-deps-test: peer-otelcol peer-prometheus peer-victorialogs peer-hostmetrics bin/node_exporter ## the real servers that the tests below run against, each from its Go module
+deps-test: peer-otelcol peer-prometheus peer-victorialogs peer-hostmetrics peer-telemetrygen peer-jaeger bin/node_exporter ## the real servers that the tests below run against, each from its Go module
 
 peer-otelcol:
 	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .
@@ -47,6 +47,10 @@ peer-prometheus:
 	cd bench/prometheus && CGO_ENABLED=0 go build -trimpath -tags=remove_all_sd -o prometheus github.com/prometheus/prometheus/cmd/prometheus
 peer-victorialogs:
 	cd bench/victorialogs && CGO_ENABLED=0 go build -trimpath -o victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
+peer-telemetrygen:
+	cd bench/telemetrygen && CGO_ENABLED=0 go build -trimpath -o telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
+peer-jaeger:
+	cd bench/jaeger && CGO_ENABLED=0 go build -trimpath -o jaeger github.com/jaegertracing/jaeger/cmd/jaeger
 
 test-otelcol: build peer-otelcol ## every line and metric against a real OpenTelemetry Collector
 	cd bench && go test -count=1 -timeout 20m -run TestAgentToCollector ./e2e
@@ -59,6 +63,9 @@ test-victorialogs: peer-victorialogs ## logs in a real VictoriaLogs: by the _bul
 
 test-chain: build ## agent, two gateways of which one is killed every 5 s, and a receiver: nothing lost
 	cd bench && go test -count=1 -timeout 10m -run TestChain -v ./e2e
+
+test-gateway: build peer-otelcol peer-telemetrygen peer-jaeger peer-prometheus peer-victorialogs ## what the Go SDK, telemetrygen, Collectors and a browser send to stint-cluster is what Collectors, Jaeger, Prometheus and VictoriaLogs have
+	cd bench && go test -count=1 -timeout 10m -run TestGateway -v ./e2e
 
 test-peers: build peer-otelcol peer-hostmetrics bin/node_exporter ## every series of node_exporter and of hostmetrics has its pair here, with the same value
 	cd bench && go test -count=1 -timeout 10m -run TestPeers -v ./e2e
@@ -93,4 +100,4 @@ package image manifests:
 	@echo "make $@: comes with a later issue; nothing is built" >&2; exit 1
 
 clean: ## remove what was built
-	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics bench/etcd/etcd bench/apiserver/kube-apiserver
+	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics bench/telemetrygen/telemetrygen bench/jaeger/jaeger bench/etcd/etcd bench/apiserver/kube-apiserver

@@ -117,18 +117,42 @@ func (c piecesCloser) Close() error {
 	return err
 }
 
-// Decompress implements encoding.Compressor. Only answers come compressed, and the embedded
-// sink's requests do not: it is too rare to keep readers.
+// Readers are kept: the gateway's requests come compressed, and one of zstd takes a megabyte.
+var (
+	gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
+	zstdReaders = sync.Pool{New: func() any {
+		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			panic("bug: " + err.Error())
+		}
+		return z
+	}}
+)
+
+// Decompress implements encoding.Compressor. grpc closes what can be closed.
 func (c grpcCompressor) Decompress(r io.Reader) (io.Reader, error) {
 	if c == "gzip" {
-		return gzip.NewReader(r)
+		z := gzipReaders.Get().(*gzip.Reader)
+		if err := z.Reset(r); err != nil {
+			gzipReaders.Put(z)
+			return nil, err
+		}
+		return decompressing{z, func() { gzipReaders.Put(z) }}, nil
 	}
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
-	if err != nil {
+	z := zstdReaders.Get().(*zstd.Decoder)
+	if err := z.Reset(r); err != nil {
 		return nil, err
 	}
-	return z.IOReadCloser(), nil
+	return decompressing{z, func() { z.Reset(nil); zstdReaders.Put(z) }}, nil
 }
+
+// decompressing is a reader that goes back to its pool when it is closed.
+type decompressing struct {
+	io.Reader
+	close func()
+}
+
+func (d decompressing) Close() error { d.close(); return nil }
 
 // RegisterCompressors replaces grpc's own gzip, which is the standard library's; grpc looks
 // compressors up by name in a table of its own.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,9 +15,11 @@ import (
 
 // gatewayResult is what a gateway costs that takes logs and hands them on, a median of rounds.
 type gatewayResult struct {
-	In                  string    `json:"in"`  // compression of what it is sent
-	Out                 string    `json:"out"` // and of what it sends
+	Gateway             string    `json:"gateway"` // stint-cluster or otelcol
+	In                  string    `json:"in"`      // compression of what it is sent
+	Out                 string    `json:"out"`     // and of what it sends
 	RecordsPerCPUSecond float64   `json:"records_per_cpu_second"`
+	Ratio               float64   `json:"ratio,omitempty"` // of stint-cluster to otelcol with the same compression
 	Rounds              []float64 `json:"rounds"`
 	MBPerCPUSecond      float64   `json:"mb_per_cpu_second"` // of the last round, before compression
 	PeakRSS             int64     `json:"peak_rss_bytes"`    // of the last round
@@ -28,7 +31,12 @@ const (
 	gatewayBatch = 1000 // records of a request
 )
 
-// gateway sends records of 1 kB in requests of 1,000 through stint-cluster to the sink, which counts.
+// gatewayBatches are the batches that the peer is given: requests as they come, those of its default, and ours. The one
+// that is best for it counts.
+var gatewayBatches = []int{1000, 4000, 8192}
+
+// gateway sends records of 1 kB in requests of 1,000 through stint-cluster, and through an OpenTelemetry Collector, to the
+// sink, which counts.
 func (b *bench) gateway(ctx context.Context, rounds int) ([]gatewayResult, error) {
 	cluster, err := filepath.Abs(filepath.Join(b.repo, "bin/stint-cluster"))
 	if err != nil {
@@ -37,52 +45,91 @@ func (b *bench) gateway(ctx context.Context, rounds int) ([]gatewayResult, error
 	if !exists(cluster) {
 		return nil, fmt.Errorf("%s is missing: run make build first", cluster)
 	}
-	all := []gatewayResult{{In: "none", Out: "none"}, {In: "gzip", Out: "zstd"}}
-	for range rounds {
-		for i := range all {
-			if err := b.gatewayRound(ctx, cluster, &all[i]); err != nil {
-				return nil, fmt.Errorf("gateway %s to %s: %w", all[i].In, all[i].Out, err)
+	collector, err := filepath.Abs(filepath.Join(b.repo, "bench/otelcol/otelcol"))
+	if err != nil {
+		return nil, err
+	}
+	if !exists(collector) {
+		return nil, fmt.Errorf("%s is missing: run make peer-otelcol first", collector)
+	}
+	ours := []gatewayResult{{Gateway: "stint-cluster", In: "none", Out: "none"}, {Gateway: "stint-cluster", In: "gzip", Out: "zstd"}}
+	var theirs []gatewayResult
+	for _, n := range gatewayBatches {
+		theirs = append(theirs, gatewayResult{Gateway: fmt.Sprintf("otelcol, batch %d", n), In: "none", Out: "none"})
+	}
+	for range rounds { // interleaved, so that a slow spell of the machine hits them alike
+		for i := range ours {
+			if err := b.gatewayRound(ctx, cluster, clusterConfig, &ours[i]); err != nil {
+				return nil, fmt.Errorf("gateway %s to %s: %w", ours[i].In, ours[i].Out, err)
+			}
+		}
+		for i, n := range gatewayBatches {
+			if err := b.gatewayRound(ctx, collector, collectorConfig(n), &theirs[i]); err != nil {
+				return nil, fmt.Errorf("gateway of the collector: %w", err)
 			}
 		}
 	}
+	all := append(ours, theirs...)
+	best := 0.0
 	for i := range all {
 		sorted := slices.Sorted(slices.Values(all[i].Rounds))
 		all[i].RecordsPerCPUSecond = sorted[len(sorted)/2]
+		if i >= len(ours) {
+			best = max(best, all[i].RecordsPerCPUSecond)
+		}
 	}
+	all[0].Ratio = all[0].RecordsPerCPUSecond / best
 	return all, nil
 }
 
-func (b *bench) gatewayRound(ctx context.Context, binary string, res *gatewayResult) error {
+// clusterConfig is stint-cluster with its defaults.
+func clusterConfig(dir, listen, to, compression string) string {
+	return fmt.Sprintf(`state_dir: %s
+admin: {listen: ""}
+health: {listen: ""}
+gateway: {grpc: "%s", http: ""}
+exporters: {otlp: {endpoint: "%s", compression: %s, tls: {insecure: true}}}
+pipelines: {logs: {sources: [otlp], exporters: [otlp]}}
+`, filepath.Join(dir, "cluster"), listen, to, compression)
+}
+
+// collectorConfig is what the Collector's documents advise for a gateway, without metrics of its own, with buffers as large
+// as ours, and a limit of memory that it does not come to: refusing costs it CPU.
+func collectorConfig(batch int) func(dir, listen, to, compression string) string {
+	return func(_, listen, to, compression string) string {
+		return fmt.Sprintf(`receivers:
+  otlp: {protocols: {grpc: {endpoint: "%s", max_recv_msg_size_mib: 20, read_buffer_size: 262144}}}
+processors:
+  memory_limiter: {check_interval: 1s, limit_mib: 2000, spike_limit_mib: 400}
+  batch: {send_batch_size: %d, send_batch_max_size: %d, timeout: 200ms}
+exporters:
+  otlp: {endpoint: "%s", compression: %s, write_buffer_size: 262144, tls: {insecure: true}, sending_queue: {block_on_overflow: true}}
+service:
+  telemetry: {metrics: {level: none}, logs: {level: warn}}
+  pipelines: {logs: {receivers: [otlp], processors: [memory_limiter, batch], exporters: [otlp]}}
+`, listen, batch, batch, to, compression)
+	}
+}
+
+func (b *bench) gatewayRound(ctx context.Context, binary string, config func(dir, listen, to, compression string) string, res *gatewayResult) error {
 	r, err := b.newRig(ctx)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	var ports [3]int
-	for i := range ports {
-		if ports[i], err = freePort(); err != nil {
-			return err
-		}
-	}
-	config := fmt.Sprintf(`state_dir: %s
-admin: {listen: "127.0.0.1:%d"}
-health: {listen: "127.0.0.1:%d"}
-gateway: {grpc: "127.0.0.1:%d", http: ""}
-exporters: {otlp: {endpoint: "%s", compression: %s, tls: {insecure: true}}}
-pipelines: {logs: {sources: [otlp], exporters: [otlp]}}
-`, filepath.Join(r.dir, "cluster"), ports[0], ports[1], ports[2], r.addresses.GRPC, res.Out)
-	file := filepath.Join(r.dir, "cluster.yaml")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	port, err := freePort()
+	if err != nil {
 		return err
 	}
-	if r.agent, err = startProcess(r.dir, "cluster", b.agentCPU, binary, "--config", file); err != nil {
+	listen := fmt.Sprintf("127.0.0.1:%d", port)
+	file := filepath.Join(r.dir, "gateway.yaml")
+	if err := os.WriteFile(file, []byte(config(r.dir, listen, r.addresses.GRPC, res.Out)), 0o600); err != nil {
 		return err
 	}
-	health := fmt.Sprintf("http://127.0.0.1:%d/readyz", ports[1])
-	if err := poll(ctx, 20*time.Millisecond, 10*time.Second, func() (bool, error) {
-		_, err := get(ctx, health)
-		return err == nil, r.agent.gone()
-	}); err != nil {
+	if r.agent, err = startProcess(r.dir, "gateway", b.agentCPU, binary, "--config", file); err != nil {
+		return err
+	}
+	if err := r.listens(ctx, listen); err != nil {
 		return err
 	}
 	user, system, err := r.agent.cpuTime()
@@ -91,20 +138,32 @@ pipelines: {logs: {sources: [otlp], exporters: [otlp]}}
 	}
 	before := user + system
 	bytes := int64(2 << 30)
-	if res.In != "none" {
+	if res.In != "none" || res.Gateway != "stint-cluster" { // they take longer for it
 		bytes /= 4
 	}
-	cmd := exec.CommandContext(ctx, b.sendBinary, "-to", fmt.Sprintf("127.0.0.1:%d", ports[2]), "-compression", res.In,
-		"-bytes", fmt.Sprint(bytes), "-body", fmt.Sprint(gatewayBody), "-batch", fmt.Sprint(gatewayBatch))
+	args := []string{b.sendBinary, "-to", listen, "-compression", res.In, "-bytes", fmt.Sprint(bytes), "-body", fmt.Sprint(gatewayBody), "-batch", fmt.Sprint(gatewayBatch)}
+	if b.sinkCPU >= 0 { // not on the gateway's
+		args = append([]string{"taskset", "-c", fmt.Sprint(b.sinkCPU)}, args...)
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("send: %w: %s; stint-cluster says: %s", err, said.String(), tail(r.agent.stderr))
+		return fmt.Errorf("send: %w: %s; the gateway says: %s", err, said.String(), tail(r.agent.stderr))
 	}
 	var sent struct{ Records, Bytes int64 }
 	if err := json.Unmarshal(out, &sent); err != nil {
+		return err
+	}
+	// One that answers before it has delivered has work to do still.
+	arrived := int64(0)
+	if err := poll(ctx, 20*time.Millisecond, b.timeout, func() (bool, error) {
+		c, err := r.counters(ctx)
+		arrived = c.LogRecords
+		return arrived >= sent.Records, err
+	}); err != nil && err != errTimeout {
 		return err
 	}
 	if user, system, err = r.agent.cpuTime(); err != nil {
@@ -117,12 +176,19 @@ pipelines: {logs: {sources: [otlp], exporters: [otlp]}}
 	if err := r.agent.stop(); err != nil {
 		return err
 	}
-	c, err := r.counters(ctx)
-	if err != nil {
-		return err
-	}
-	res.Lost += sent.Records - c.LogRecords
+	res.Lost += sent.Records - arrived
 	res.Rounds = append(res.Rounds, float64(sent.Records)/cpu)
 	res.MBPerCPUSecond = float64(sent.Bytes) / 1e6 / cpu
 	return nil
+}
+
+// listens waits until the gateway takes connections.
+func (r *rig) listens(ctx context.Context, address string) error {
+	return poll(ctx, 20*time.Millisecond, 20*time.Second, func() (bool, error) {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			return false, r.agent.gone()
+		}
+		return true, c.Close()
+	})
 }

@@ -28,6 +28,7 @@ type bench struct {
 	genBinary   string
 	packBinary  string
 	sendBinary  string
+	floodBinary string
 
 	agentCPU, sinkCPU int // -1 = any
 	containers, rate  int // 0 = the scenario's own
@@ -37,7 +38,7 @@ type bench struct {
 }
 
 // scenarios are what -scenario names, in the order of all.
-var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "gateway", "scrape", "spool", "micro"}
+var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "gateway", "overload", "scrape", "spool", "micro"}
 
 // options are the flags that only some scenarios read.
 type options struct {
@@ -48,6 +49,7 @@ type options struct {
 	warmUp       time.Duration
 	duration     time.Duration
 	outage       time.Duration
+	overload     time.Duration
 	scrapes      int
 	out          string
 }
@@ -94,6 +96,7 @@ func parseFlags() (*bench, options, error) {
 	flag.DurationVar(&opt.warmUp, "warm-up", 10*time.Second, "steady, sparse, idle: time before measuring")
 	flag.DurationVar(&opt.duration, "duration", 30*time.Second, "steady, sparse, idle: time of measuring")
 	flag.DurationVar(&opt.outage, "outage", time.Minute, "outage: how long it lasts")
+	flag.DurationVar(&opt.overload, "overload", 2*time.Minute, "overload: how long it lasts")
 	flag.IntVar(&opt.scrapes, "scrapes", 20, "scrape: scrapes of a round, one a second")
 	flag.Parse()
 
@@ -131,13 +134,13 @@ func run(ctx context.Context, b *bench, opt options) error {
 		if _, err := os.Stat(b.agentBinary); err != nil {
 			return fmt.Errorf("%w: run make build first", err)
 		}
-		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink", "./cmd/pack", "./cmd/send")
+		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink", "./cmd/pack", "./cmd/send", "./cmd/flood")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
-			return fmt.Errorf("build gen, sink, pack and send (in the bench directory?): %w", err)
+			return fmt.Errorf("build gen, sink, pack, send and flood (in the bench directory?): %w", err)
 		}
 		b.genBinary, b.sinkBinary, b.packBinary = filepath.Join(b.dir, "gen"), filepath.Join(b.dir, "sink"), filepath.Join(b.dir, "pack")
-		b.sendBinary = filepath.Join(b.dir, "send")
+		b.sendBinary, b.floodBinary = filepath.Join(b.dir, "send"), filepath.Join(b.dir, "flood")
 	}
 
 	res := result{
@@ -186,6 +189,13 @@ func run(ctx context.Context, b *bench, opt options) error {
 		if res.Gateway, err = b.gateway(ctx, opt.rounds); err != nil {
 			return err
 		}
+	}
+	if wants("overload") {
+		o, err := b.overload(ctx, opt.overload)
+		if err != nil {
+			return fmt.Errorf("overload: %w", err)
+		}
+		res.Overload = append(res.Overload, o)
 	}
 	if wants("scrape") {
 		if res.Scrape, err = b.scrape(ctx, opt.variants[0], opt.rounds, opt.scrapes); err != nil {

@@ -16,24 +16,25 @@ import (
 
 // result is what a run leaves behind.
 type result struct {
-	Time     time.Time       `json:"time"`
-	Command  string          `json:"command"`
-	Machine  machine         `json:"machine"`
-	Backlog  *backlog        `json:"backlog,omitempty"`
-	Drain    []drainRound    `json:"drain_median,omitempty"`
-	Rounds   []drainRound    `json:"drain_rounds,omitempty"`
-	Follow   []followed      `json:"follow,omitempty"`
-	Outage   []outageResult  `json:"outage,omitempty"`
-	Limit    []limitResult   `json:"limit,omitempty"`
-	Send     []sendResult    `json:"send,omitempty"`
-	Gateway  []gatewayResult `json:"gateway,omitempty"`
-	Scrape   *scrapeResult   `json:"scrape,omitempty"`
-	Spool    []spoolResult   `json:"spool,omitempty"`
-	Micro    []microResult   `json:"micro,omitempty"`
-	HostOn   bool            `json:"host_scraper"`
-	Set      []string        `json:"agent_set,omitempty"`
-	AgentCPU int             `json:"agent_cpu"`
-	SinkCPU  int             `json:"sink_cpu"`
+	Time     time.Time        `json:"time"`
+	Command  string           `json:"command"`
+	Machine  machine          `json:"machine"`
+	Backlog  *backlog         `json:"backlog,omitempty"`
+	Drain    []drainRound     `json:"drain_median,omitempty"`
+	Rounds   []drainRound     `json:"drain_rounds,omitempty"`
+	Follow   []followed       `json:"follow,omitempty"`
+	Outage   []outageResult   `json:"outage,omitempty"`
+	Limit    []limitResult    `json:"limit,omitempty"`
+	Send     []sendResult     `json:"send,omitempty"`
+	Gateway  []gatewayResult  `json:"gateway,omitempty"`
+	Overload []overloadResult `json:"overload,omitempty"`
+	Scrape   *scrapeResult    `json:"scrape,omitempty"`
+	Spool    []spoolResult    `json:"spool,omitempty"`
+	Micro    []microResult    `json:"micro,omitempty"`
+	HostOn   bool             `json:"host_scraper"`
+	Set      []string         `json:"agent_set,omitempty"`
+	AgentCPU int              `json:"agent_cpu"`
+	SinkCPU  int              `json:"sink_cpu"`
 }
 
 // machine is what the figures depend on besides the code.
@@ -151,9 +152,22 @@ func (r *result) print(out io.Writer) {
 	}
 	if len(r.Gateway) > 0 {
 		fmt.Fprintf(out, "\ngateway, logs of %d bytes in requests of %d; median of %d rounds\n", gatewayBody, gatewayBatch, len(r.Gateway[0].Rounds))
-		fmt.Fprintln(t, "in\tout\trecords/CPU s\tleast\tmost\tMB/CPU s\tpeak RSS MiB\tlost\t")
+		fmt.Fprintln(t, "gateway\tin\tout\trecords/CPU s\tleast\tmost\tMB/CPU s\tpeak RSS MiB\tlost\tratio\t")
 		for _, g := range r.Gateway {
-			fmt.Fprintf(t, "%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%d\t\n", g.In, g.Out, g.RecordsPerCPUSecond, slices.Min(g.Rounds), slices.Max(g.Rounds), g.MBPerCPUSecond, mib(g.PeakRSS), g.Lost)
+			ratio := ""
+			if g.Ratio > 0 {
+				ratio = fmt.Sprintf("%.1f", g.Ratio)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%d\t%s\t\n", g.Gateway, g.In, g.Out, g.RecordsPerCPUSecond, slices.Min(g.Rounds), slices.Max(g.Rounds), g.MBPerCPUSecond, mib(g.PeakRSS), g.Lost, ratio)
+		}
+		t.Flush()
+	}
+	if len(r.Overload) > 0 {
+		fmt.Fprintf(out, "\noverload\n")
+		fmt.Fprintln(t, "limit MiB\tclients\tcapacity/s\toffered/s\tfor s\tacknowledged\tarrived\trepeated\tlost\trefused\twithout a delay\tunanswered\tpeak of the cgroup MiB\tpeak RSS MiB\tOOM kills\t")
+		for _, o := range r.Overload {
+			fmt.Fprintf(t, "%d\t%d\t%d\t%.0f\t%.0f\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t%d\t\n", o.LimitMiB, o.Clients, o.CapacityRecords, float64(o.Offered)/o.Seconds, o.Seconds,
+				o.Acknowledged, o.Arrived, o.Repeated, o.Lost, o.Refused, o.Hasty, o.Unanswered, mib(o.PeakMemory), mib(o.PeakRSS), o.OOMKills)
 		}
 		t.Flush()
 	}
@@ -212,6 +226,11 @@ func (r *result) lossless() bool {
 	}
 	for _, g := range r.Gateway {
 		if g.Lost != 0 {
+			return false
+		}
+	}
+	for _, o := range r.Overload {
+		if o.Lost != 0 || o.OOMKills != 0 || o.Hasty != 0 {
 			return false
 		}
 	}

@@ -28,6 +28,7 @@ type Config struct {
 	GRPC, HTTP, Control string // addresses; port 0 = any free one
 	Check               bool   // account for the marks in log bodies, see workload.Sequences
 	Store               string // file for the unpacked requests with logs, one after the other; "" = none
+	Rate                int    // records of a second that it can take; 0 = as many as come
 	Fault               Fault
 }
 
@@ -65,6 +66,9 @@ type Server struct {
 	listeners [3]net.Listener // gRPC, HTTP, control
 	sequences workload.Sequences
 	store     *os.File // nil = none
+
+	paceMu sync.Mutex
+	busy   time.Time // until then it has work, with Config.Rate
 
 	requests, refused, malformed atomic.Int64
 	records                      [3]atomic.Int64 // by Signal
@@ -175,6 +179,7 @@ func (s *Server) accept(signal Signal, request []byte, wire int64) error {
 			return fmt.Errorf("store: %w", err)
 		}
 	}
+	s.work(t.records)
 	s.first.CompareAndSwap(0, now)
 	s.last.Store(now)
 	s.bytes.Add(int64(len(request)))
@@ -183,6 +188,21 @@ func (s *Server) accept(signal Signal, request []byte, wire int64) error {
 	s.records[signal].Add(t.records)
 	s.requests.Add(1)
 	return nil
+}
+
+// work takes as long as so many records do.
+func (s *Server) work(records int64) {
+	if s.cfg.Rate == 0 {
+		return
+	}
+	s.paceMu.Lock()
+	if now := time.Now(); s.busy.Before(now) {
+		s.busy = now
+	}
+	s.busy = s.busy.Add(time.Duration(records) * time.Second / time.Duration(s.cfg.Rate))
+	done := s.busy
+	s.paceMu.Unlock()
+	time.Sleep(time.Until(done))
 }
 
 func (s *Server) controlHandler() http.Handler {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,7 @@ type Options struct {
 type Gateway struct {
 	cfg       Config
 	pool      *otlp.Pool
+	room      int64 // most that the pool ever has, bytes
 	in        [otlp.Signals]func(*otlp.Chunk)
 	spoolFull func(otlp.Signal) bool
 	lookup    *lookup.Lookup
@@ -42,6 +44,7 @@ type Gateway struct {
 	token     func() (export.Secret, error) // nil: none is asked for
 	ids       repeats
 	quota     quota
+	usual     atomic.Int64 // bytes of the largest requests that came lately by gRPC
 	stats     metrics
 
 	grpc, http net.Listener // nil: none
@@ -51,7 +54,7 @@ type Gateway struct {
 
 // New opens the ports.
 func New(o Options) (_ *Gateway, err error) {
-	g := &Gateway{cfg: o.Config, pool: o.Pool, spoolFull: o.Full, lookup: o.Lookup, log: o.Log, stats: newMetrics(o.Registerer)}
+	g := &Gateway{cfg: o.Config, pool: o.Pool, room: o.Pool.Limit(), spoolFull: o.Full, lookup: o.Lookup, log: o.Log, stats: newMetrics(o.Registerer)}
 	g.quota.most = max(o.Pool.Limit()/4, int64(o.MaxRequestBytes)+1, otlp.SlabSize) // as read asks for the largest request
 	for s := range otlp.Signals {
 		g.in[s] = o.Input(s)
@@ -73,15 +76,17 @@ func New(o Options) (_ *Gateway, err error) {
 		}
 	}()
 	if o.GRPC != "" {
-		if g.grpc, err = listen(o.GRPC); err != nil {
+		if g.grpc, err = net.Listen("tcp", o.GRPC); err != nil {
 			return nil, fmt.Errorf("gateway.grpc: %w", err)
 		}
+		g.grpc = newSlots(g.grpc, maxConnections)
 		g.grpcServer = g.newGRPC(tls)
 	}
 	if o.HTTP != "" {
-		if g.http, err = listen(o.HTTP); err != nil {
+		if g.http, err = net.Listen("tcp", o.HTTP); err != nil {
 			return nil, fmt.Errorf("gateway.http: %w", err)
 		}
+		g.http = datedListener{netutil.LimitListener(g.http, maxConnections)}
 		g.httpServer = g.newHTTP(tls)
 	}
 	return g, nil
@@ -89,14 +94,6 @@ func New(o Options) (_ *Gateway, err error) {
 
 // maxConnections is how many clients a server has at a time; more wait until one has gone.
 const maxConnections = 16384
-
-func listen(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return datedListener{netutil.LimitListener(l, maxConnections)}, nil
-}
 
 // Close gives the ports back; what Run has closed may be closed again.
 func (g *Gateway) Close() {
@@ -176,6 +173,7 @@ const (
 	malformed         // never to be sent again
 	tooLarge          // nor this, in one piece
 	busy              // later
+	greedy            // the same: this client has its share
 	unwanted          // no pipeline takes the signal
 )
 
@@ -184,7 +182,7 @@ type answer struct {
 	refusal refusal
 	warning string        // with accepted: what the client should know
 	text    string        // for people, where it was not accepted
-	after   time.Duration // with busy
+	after   time.Duration // with busy and greedy
 }
 
 // response is the Export*ServiceResponse to a request that was accepted.
@@ -229,7 +227,7 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 	} else if more > 0 {
 		if !g.quota.take(client.Address, more) {
 			g.stats.refused(signal, "quota")
-			return answer{refusal: busy, text: "this client's requests take a quarter of the memory already", after: busyFor()}
+			return answer{refusal: greedy, text: "this client's requests take a quarter of the memory already", after: busyFor()}
 		}
 		defer g.quota.give(client.Address, more)
 		if hold = g.pool.TryGet(more); hold == nil {
@@ -238,6 +236,10 @@ func (g *Gateway) take(ctx context.Context, signal otlp.Signal, slab *otlp.Slab,
 		}
 	}
 	c, again := g.ids.begin(id)
+	if again && c.aborted() {
+		g.ids.forget(id, c)
+		c, again = g.ids.begin(id)
+	}
 	if again {
 		g.stats.repeated(signal, records)
 		if hold != nil {
@@ -285,6 +287,16 @@ type call struct {
 	mu    sync.Mutex // guards everything below
 	left  int
 	worst otlp.Outcome
+}
+
+// aborted says that the call has ended and its records are nowhere: with ack memory nobody waited for that.
+func (c *call) aborted() bool {
+	select {
+	case <-c.done:
+		return c.outcome == otlp.Aborted
+	default:
+		return false
+	}
 }
 
 // hand makes a chunk of each piece. Chunks hold the slab; a group, which may be kept longer, does not.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
@@ -44,13 +45,19 @@ const (
 // newGRPC makes the server.
 func (g *Gateway) newGRPC(cfg *tls.Config) *grpc.Server {
 	export.RegisterCompressors()
+	registerSnappy()
+	readBuffer := 256 << 10 // whole frames of many records a system call
+	if cfg != nil {
+		readBuffer = 32 << 10 // with TLS each of thousands of connections has one for good
+	}
 	opts := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(export.Codec{}),
 		grpc.MaxRecvMsgSize(g.cfg.MaxRequestBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.ReadBufferSize(256 << 10), // whole frames of many records a system call
+		grpc.ReadBufferSize(readBuffer),
+		grpc.StatsHandler(ends{}),
 		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(4 << 20),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: connectionAgeGrace, Time: 30 * time.Second, Timeout: 10 * time.Second,
@@ -58,9 +65,11 @@ func (g *Gateway) newGRPC(cfg *tls.Config) *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second}),
 		grpc.InTapHandle(g.tap),
 	}
+	creds := insecure.NewCredentials()
 	if cfg != nil {
-		opts = append(opts, grpc.Creds(credentials.NewTLS(cfg)))
+		creds = credentials.NewTLS(cfg)
 	}
+	opts = append(opts, grpc.Creds(handshake{creds}))
 	server := grpc.NewServer(opts...)
 	for s, name := range services {
 		server.RegisterService(&grpc.ServiceDesc{
@@ -94,8 +103,15 @@ func (g *Gateway) tap(ctx context.Context, info *tap.Info) (context.Context, err
 		g.stats.refused(signal, reason)
 		return ctx, later(text, busyFor())
 	}
-	return ctx, nil
+	ctx, cancel := context.WithCancel(ctx)
+	return context.WithValue(ctx, readTimer{}, time.AfterFunc(readTimeout, cancel)), nil
 }
+
+// readTimeout is how long a client may take to send a request by gRPC: memory is held for it.
+const readTimeout = 30 * time.Second
+
+// readTimer is the context's key of the timer that ends a request which is not read by then.
+type readTimer struct{}
 
 // full says why the next request would hardly find room; empty: it may.
 func (g *Gateway) full(signal otlp.Signal) (reason, text string) {
@@ -117,32 +133,15 @@ func later(text string, after time.Duration) error {
 }
 
 func (g *Gateway) export(ctx context.Context, signal otlp.Signal, decode func(any) error) (any, error) {
-	var request mem.BufferSlice
-	if err := decode(&request); err != nil {
-		g.stats.refused(signal, "unreadable")
-		return nil, err // grpc's own: ResourceExhausted without RetryInfo for one that is too large
-	}
 	var client lookup.Client
-	size := request.Len()
 	if p, ok := peer.FromContext(ctx); ok {
-		client.Address, client.Connected = hostOf(p.Addr.String()), connectedAt(p.Addr)
+		client.Address, client.Connected = hostOf(p.Addr.String()), since(p)
 	}
-	if !g.quota.take(client.Address, size) {
-		request.Free()
-		g.stats.refused(signal, "quota")
-		return nil, later("this client's requests take a quarter of the memory already", busyFor())
+	slab, size, err := g.receive(ctx, signal, client.Address, decode)
+	defer func() { g.quota.give(client.Address, size) }()
+	if err != nil {
+		return nil, err
 	}
-	defer g.quota.give(client.Address, size)
-	slab := g.pool.TryGet(size)
-	if slab == nil {
-		request.Free()
-		g.stats.refused(signal, "no_memory")
-		return nil, later("no memory for this request", busyFor())
-	}
-	for _, b := range request {
-		slab.Buf = append(slab.Buf, b.ReadOnlyData()...)
-	}
-	request.Free()
 	id := ""
 	if md, ok := metadata.FromIncomingContext(ctx); ok {
 		if v := md.Get(export.BatchID); len(v) == 1 {
@@ -165,4 +164,61 @@ func (g *Gateway) export(ctx context.Context, signal otlp.Signal, decode func(an
 	default:
 		return nil, later(a.text, a.after)
 	}
+}
+
+// mostUsual is how much memory is asked for at most before a request is read: what clients send at most, as most servers
+// take no more.
+const mostUsual = 4 << 20
+
+// receive reads a request. size is what the client's quota was charged with, also with an error.
+//
+// grpc does not tell how long a request is before it has read all of it, into memory of its own. So there must be room for
+// one as large as they come at present before it is read, and it lies there afterwards.
+func (g *Gateway) receive(ctx context.Context, signal otlp.Signal, client string, decode func(any) error) (slab *otlp.Slab, size int, err error) {
+	room := func(n int) error {
+		if n > size && !g.quota.take(client, n-size) {
+			g.stats.refused(signal, "quota")
+			return later("this client's requests take a quarter of the memory already", busyFor())
+		}
+		size = max(n, size)
+		if slab = g.pool.TryGet(n); slab == nil {
+			g.stats.refused(signal, "no_memory")
+			return later("no memory for this request", busyFor())
+		}
+		return nil
+	}
+	usual := int(g.usual.Load())
+	if err := room(usual); err != nil {
+		return nil, size, err
+	}
+	var request mem.BufferSlice
+	err = decode(&request)
+	if t, ok := ctx.Value(readTimer{}).(*time.Timer); ok {
+		t.Stop()
+	}
+	if err != nil {
+		slab.Release()
+		reason := "unreadable"
+		if status.Code(err) == codes.ResourceExhausted {
+			reason = "too_large"
+		}
+		g.stats.refused(signal, reason)
+		return nil, size, err // grpc's own: ResourceExhausted without RetryInfo for one that is too large
+	}
+	defer request.Free()
+	n := request.Len()
+	g.usual.Store(int64(min(max(n, usual-usual/16), mostUsual))) // calls at the same time may overwrite each other's: it is a guess
+	if cap(slab.Buf) < n || cap(slab.Buf) > max(2*n, otlp.SlabSize) {
+		slab.Release()
+		if err := room(n); err != nil {
+			return nil, size, err
+		}
+	}
+	for _, b := range request {
+		slab.Buf = append(slab.Buf, b.ReadOnlyData()...)
+	}
+	if size > n {
+		g.quota.give(client, size-n)
+	}
+	return slab, n, nil
 }

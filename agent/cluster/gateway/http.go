@@ -79,7 +79,8 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 	}
 	if reason, text := g.full(signal); reason != "" {
 		g.stats.refused(signal, reason)
-		writeLater(w, answer, text, busyFor())
+		g.passOver(r)
+		writeLater(w, answer, http.StatusServiceUnavailable, text, busyFor())
 		return
 	}
 	encoding := strings.ToLower(r.Header.Get("Content-Encoding"))
@@ -93,7 +94,10 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		return
 	}
 	defer body.Close()
-	client, size := hostOf(r.RemoteAddr), 0
+	client, size, claimed := hostOf(r.RemoteAddr), 0, 0
+	if encoding == "" || encoding == "identity" || encoding == "snappy" {
+		claimed = int(min(r.ContentLength, int64(g.cfg.MaxRequestBytes)))
+	}
 	defer func() { g.quota.give(client, size) }()
 	may := func(n int) bool {
 		ok := g.quota.take(client, n)
@@ -102,12 +106,14 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		}
 		return ok
 	}
-	slab, err := g.read(body, may)
+	slab, err := g.read(body, claimed, may)
+	// What it is made into takes its place: a request as large as may be would be over the quota twice, and for ever.
+	instead := func(n int) bool { return n <= size || may(n-size) }
 	if err == nil && encoding == "snappy" {
-		slab, err = g.fromSnappy(slab, may)
+		slab, err = g.fromSnappy(slab, instead)
 	}
 	if err == nil && kind == typeJSON {
-		slab, err = g.fromJSON(signal, slab, may)
+		slab, err = g.fromJSON(signal, slab, instead)
 	}
 	var large *http.MaxBytesError
 	switch {
@@ -116,12 +122,13 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		return
 	case errors.Is(err, errNoMemory):
 		g.stats.refused(signal, "no_memory")
-		writeLater(w, answer, "no memory for this request", busyFor())
+		g.passOver(r)
+		writeLater(w, answer, http.StatusServiceUnavailable, "no memory for this request", busyFor())
 		return
 	case errors.Is(err, errQuota):
 		g.stats.refused(signal, "quota")
-		w.Header().Set("Retry-After", "5")
-		writeStatus(w, answer, http.StatusTooManyRequests, "this client's requests take a quarter of the memory already")
+		g.passOver(r)
+		writeLater(w, answer, http.StatusTooManyRequests, "this client's requests take a quarter of the memory already", busyFor())
 		return
 	case errors.Is(err, otlp.ErrJSON):
 		refuse(http.StatusBadRequest, "malformed", err.Error())
@@ -148,15 +155,25 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, signal otlp.Signa
 		writeStatus(w, answer, http.StatusRequestEntityTooLarge, a.text)
 	case unwanted:
 		writeStatus(w, answer, http.StatusNotFound, a.text)
+	case greedy:
+		writeLater(w, answer, http.StatusTooManyRequests, a.text, a.after)
 	default:
-		writeLater(w, answer, a.text, a.after)
+		writeLater(w, answer, http.StatusServiceUnavailable, a.text, a.after)
+	}
+}
+
+// passOver reads the rest of a body that nobody wants: a connection that is closed with something unread is reset, and the
+// client never sees when it is to come back. Who waits for leave to send is not given it.
+func (g *Gateway) passOver(r *http.Request) {
+	if r.Header.Get("Expect") == "" {
+		io.CopyN(io.Discard, r.Body, int64(g.cfg.MaxRequestBytes))
 	}
 }
 
 // writeLater answers that the request is to come again.
-func writeLater(w http.ResponseWriter, kind, text string, after time.Duration) {
+func writeLater(w http.ResponseWriter, kind string, code int, text string, after time.Duration) {
 	w.Header().Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))
-	writeStatus(w, kind, http.StatusServiceUnavailable, text)
+	writeStatus(w, kind, code, text)
 }
 
 // writeStatus answers with a google.rpc.Status.
@@ -194,9 +211,9 @@ const firstBytes = 4 << 10
 
 var firsts = sync.Pool{New: func() any { return new([firstBytes]byte) }}
 
-// read reads a body into a slab, which grows as the body does: its length is not known before, and
-// what it claims to be is no reason to take memory. may is asked for more.
-func (g *Gateway) read(body io.Reader, may func(n int) bool) (*otlp.Slab, error) {
+// read reads a body into a slab, which grows as the body does. What it claims to be is no reason to take memory before
+// the first slab is full, and then it says how much is enough; 0 or less: it is not known. may is asked for more.
+func (g *Gateway) read(body io.Reader, claimed int, may func(n int) bool) (*otlp.Slab, error) {
 	first := firsts.Get().(*[firstBytes]byte)
 	defer firsts.Put(first)
 	n, err := io.ReadFull(body, first[:])
@@ -214,6 +231,13 @@ func (g *Gateway) read(body io.Reader, may func(n int) bool) (*otlp.Slab, error)
 	for {
 		if len(slab.Buf) == cap(slab.Buf) {
 			more := min(2*cap(slab.Buf), g.cfg.MaxRequestBytes+1)
+			if claimed > cap(slab.Buf) {
+				more = claimed + 1 // and a byte to see the end with
+			}
+			if int64(cap(slab.Buf)+more) > g.room {
+				slab.Release()
+				return nil, errLarge // at any time
+			}
 			if !may(more - cap(slab.Buf)) {
 				slab.Release()
 				return nil, errQuota

@@ -22,6 +22,7 @@ func main() {
 	flag.StringVar(&cfg.Control, "control", cfg.Control, "address for GET /counters")
 	flag.BoolVar(&cfg.Check, "check", false, "account for the sequence numbers of gen in log bodies")
 	flag.StringVar(&cfg.Store, "store", "", "file for the unpacked requests with logs, one after the other")
+	flag.IntVar(&cfg.Rate, "rate", 0, "take so many records a second at most; 0 = as many as come")
 	flag.BoolVar(&cfg.Fault.Refuse, "refuse", false, "close connections as they come")
 	flag.DurationVar(&cfg.Fault.Delay, "delay", 0, "wait so long before each answer")
 	flag.IntVar(&cfg.Fault.Status, "status", 0, "answer with this HTTP status or its gRPC code, and do not count")
