@@ -153,6 +153,16 @@ const (
 	secretName
 	signerName
 	automountToken
+	k8sLeaseName
+	k8sLeaseUID
+	leaseHolder
+	k8sWebhookName
+	k8sWebhookUID
+	k8sWebhookKind
+	webhookName
+	failurePolicy
+	serviceNamespace
+	webhookServiceName
 
 	attrKeys // how many
 )
@@ -225,6 +235,16 @@ var keyNames = [attrKeys]string{
 	secretName:              "secret_name",
 	signerName:              "signer_name",
 	automountToken:          "automount_token",
+	k8sLeaseName:            "k8s.lease.name",
+	k8sLeaseUID:             "k8s.lease.uid",
+	leaseHolder:             "lease_holder",
+	k8sWebhookName:          "k8s.webhookconfiguration.name",
+	k8sWebhookUID:           "k8s.webhookconfiguration.uid",
+	k8sWebhookKind:          "k8s.webhookconfiguration.kind",
+	webhookName:             "webhook_name",
+	failurePolicy:           "failure_policy",
+	serviceNamespace:        "service_namespace",
+	webhookServiceName:      "service_name",
 }
 
 // keys are the names, encoded.

@@ -12,7 +12,8 @@ import (
 // encoder turns rows into chunks: one for each resource, many in a slab. It is used by one goroutine
 // and keeps its memory.
 type encoder struct {
-	forms  *[metrics][]otlp.Head
+	all    []metric // of the table, and of custom resources
+	forms  [][]otlp.Head
 	scope  *otlp.Group
 	pool   *otlp.Pool
 	out    func(*otlp.Chunk)
@@ -144,7 +145,7 @@ func (e *encoder) part(ctx context.Context, r *row, p *sub, points, stay string,
 	e.data = e.data[:0]
 	n := 0
 	for len(points) > 0 {
-		m := metricID(points[0])
+		m, _ := metricOf(points)
 		rest := points
 		for i := range e.forms[m] {
 			var k int
@@ -169,7 +170,10 @@ func (e *encoder) part(ctx context.Context, r *row, p *sub, points, stay string,
 // metric encodes all points of one metric, which follow each other.
 func (e *encoder) metric(h *otlp.Head, m metricID, points, stay string, closing bool, start uint64) (rest string, n int) {
 	e.run = e.run[:0]
-	for len(points) > 0 && metricID(points[0]) == m {
+	for len(points) > 0 {
+		if next, _ := metricOf(points); next != m {
+			break
+		}
 		var p packedPoint
 		p, points = nextPoint(points)
 		if closing && hasPoint(stay, p.id) {
@@ -179,7 +183,7 @@ func (e *encoder) metric(h *otlp.Head, m metricID, points, stay string, closing 
 		np := otlp.NumberPoint{Attrs: e.point, Start: min(start, e.now), Time: e.now}
 		gone := false
 		switch {
-		case closing && table[m].set: // 0
+		case closing && e.all[m].set: // 0
 		case closing:
 			gone = true
 		case p.double:

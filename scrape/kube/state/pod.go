@@ -40,6 +40,7 @@ func (b *builder) pod(p *corev1.Pod) *row {
 		b.quantity(podOverheadMemory, q)
 	}
 	b.podInfos(p)
+	b.observed = p.Status.ObservedGeneration
 
 	for i := range p.Spec.InitContainers {
 		c := &p.Spec.InitContainers[i]
@@ -153,7 +154,6 @@ func (b *builder) podInfos(p *corev1.Pod) {
 		b.int(podInfo, 1, attrs...)
 	}
 	b.owners(podOwner, p.OwnerReferences)
-	b.labels("pod", p.Labels)
 	if b.on[podVolumePVCInfo] {
 		for _, v := range p.Spec.Volumes {
 			switch {
@@ -218,7 +218,7 @@ func (b *builder) container(c *corev1.Container, typ string, st *corev1.Containe
 	if typ != "" {
 		attrs = packText(attrs, k8sContainerType, typ)
 	}
-	b.subs = append(b.subs, sub{string(own), unique.Make(string(attrs)), unique.Make(tidy(b.points))})
+	b.subs = append(b.subs, sub{string(own), unique.Make(string(attrs)), unique.Make(b.tidy(b.points))})
 	b.points = ofPod
 }
 

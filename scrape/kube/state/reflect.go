@@ -31,7 +31,7 @@ const (
 
 // reflect keeps a store up to date until ctx ends.
 func (s *Source) reflect(ctx context.Context, st *store, namespace string) {
-	api := st.kind.api(s.deps.Client.Typed, namespace)
+	api := st.kind.api(s.deps.Client, namespace)
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			// The reflector asks for what the server's cache has, all of it in one answer: 1.5 GB of
@@ -164,7 +164,11 @@ func (s *store) part(namespace string) string {
 
 // rule is what has to stand in a role.
 func (k *kind) rule() string {
-	return fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [list, watch]}", k.group, k.name)
+	verbs := "list, watch"
+	if k.tally != nil {
+		verbs = "list"
+	}
+	return fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [%s]}", k.group, k.name, verbs)
 }
 
 // role is the kind of role that it has to stand in.

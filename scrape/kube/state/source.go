@@ -20,8 +20,9 @@ const scopeName = "stint/scrape/kube/state"
 type Source struct {
 	cfg     Config
 	deps    kube.Deps
-	forms   [metrics][]otlp.Head
-	on      [metrics]bool
+	all     []metric // of the table, and of custom resources
+	forms   [][]otlp.Head
+	on      []bool
 	kinds   []*kind
 	scope   *otlp.Group
 	metrics selfMetrics
@@ -35,12 +36,13 @@ type term struct {
 	stores    []*store
 	byKind    map[string][]*store
 	endpoints *endpoints
+	polled    *polled
 }
 
 // New makes the source of a checked configuration. It asks nothing yet.
 func New(cfg Config, d kube.Deps) (*Source, error) {
-	s := &Source{cfg: cfg, deps: d, forms: cfg.forms(), on: cfg.on(), metrics: newSelfMetrics()}
-	for _, k := range watched(&s.on) {
+	s := &Source{cfg: cfg, deps: d, all: table, forms: cfg.forms(), on: cfg.on(), metrics: newSelfMetrics()}
+	for _, k := range watched(s.on) {
 		if cfg.Enabled && (k.namespaced || len(cfg.Namespaces) == 0) {
 			s.kinds = append(s.kinds, k)
 		}
@@ -95,6 +97,10 @@ func (s *Source) read(ctx context.Context, t *term, wg *sync.WaitGroup) {
 	}
 	for _, k := range s.kinds {
 		for i, st := range t.byKind[k.name] {
+			if k.tally != nil {
+				wg.Go(func() { s.poll(ctx, t, st, namespaces[i]) })
+				continue
+			}
 			wg.Go(func() { s.reflect(ctx, st, namespaces[i]) })
 		}
 	}
@@ -103,21 +109,31 @@ func (s *Source) read(ctx context.Context, t *term, wg *sync.WaitGroup) {
 // newTerm makes empty stores.
 func (s *Source) newTerm() *term {
 	t := &term{byKind: map[string][]*store{}}
-	t.endpoints = &endpoints{services: map[serviceName]map[key]*slice{}, texts: map[serviceName]text{}, b: builder{cfg: &s.cfg, on: &s.on}}
+	t.endpoints = &endpoints{services: map[serviceName]map[key]*slice{}, texts: map[serviceName]text{}, b: s.newBuilder("")}
+	t.polled = &polled{counts: map[string]map[string]int64{}, b: s.newBuilder("")}
 	for _, k := range s.kinds {
 		for range max(1, len(s.cfg.Namespaces)) {
-			st := newStore(k, &s.cfg, &s.on)
+			st := newStore(k, s.newBuilder(k.metrics))
 			switch k.name {
 			case "services":
 				st.complete = t.endpoints.complete
 			case "endpointslices":
 				st.change = t.endpoints.change
+			case "nodes":
+				st.complete = t.polled.node
+			case "namespaces":
+				st.complete = t.polled.namespace
 			}
 			t.stores = append(t.stores, st)
 			t.byKind[k.name] = append(t.byKind[k.name], st)
 		}
 	}
 	return t
+}
+
+// newBuilder makes one for a kind, as the table names it.
+func (s *Source) newBuilder(kind string) builder {
+	return builder{cfg: &s.cfg, on: s.on, kind: kind, all: s.all}
 }
 
 // podInterval is how often pods are sent.

@@ -178,9 +178,8 @@ func TestReplacedWhileAway(t *testing.T) {
 // The store of a reflector must know tombstones; informers make them.
 func TestTombstone(t *testing.T) {
 	cfg := Defaults()
-	on := cfg.on()
 	k := &kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == pods })]
-	st := newStore(k, &cfg, &on)
+	st := newStore(k, builder{cfg: &cfg, on: cfg.on(), kind: k.metrics, all: table})
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", UID: "u"}}
 	if err := st.Add(p); err != nil || st.size() != 1 {
 		t.Fatal(err, st.size())

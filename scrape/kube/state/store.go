@@ -35,10 +35,10 @@ type store struct {
 // intervals so many go only when someone deletes whole namespaces and destinations are stuck.
 const maxEnded = 100_000
 
-func newStore(k *kind, cfg *Config, on *[metrics]bool) *store {
+func newStore(k *kind, b builder) *store {
 	h := fnv.New32a()
 	io.WriteString(h, "state/"+k.name)
-	return &store{kind: k, b: builder{cfg: cfg, on: on}, lane: h.Sum32(), index: map[key]uint32{}}
+	return &store{kind: k, b: b, lane: h.Sum32(), index: map[key]uint32{}}
 }
 
 // laneOf spreads the objects of a kind over lanes; one stays in its own.
