@@ -29,6 +29,7 @@ type Config struct {
 	Labels                   map[string][]string `yaml:"labels" doc:"labels that become attributes label.NAME of k8s.KIND.labels, by KIND, as docs/cluster-metrics.md has it, e.g. pod; globs, where * stops at /; none: no such metric. They may hold secrets, and many values"`
 	Annotations              map[string][]string `yaml:"annotations" doc:"the same for annotations, which become attributes annotation.NAME of k8s.KIND.annotations"`
 	Metrics                  map[string]Switch   `yaml:"metrics" doc:"metrics, by either name, that are switched on or off against their default. k8s.*.NAME, of what every kind has (created_time, deletion_time, generation, observed_generation, info), means all kinds that are watched anyway; a metric's own switch is stronger"`
+	CustomResources          []CustomResource    `yaml:"custom_resources" doc:"fields of custom resources as metrics; at most 1,000 series of an object, 50,000 of a kind"`
 }
 
 // Switch turns a metric on or off.
@@ -96,5 +97,6 @@ func (c Config) Check() error {
 			fault("metrics.%s: no such metric; docs/cluster-metrics.md lists them", name)
 		}
 	}
+	checkCustom(c.CustomResources, fault)
 	return errors.Join(errs...)
 }

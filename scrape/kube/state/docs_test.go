@@ -108,7 +108,7 @@ func TestSelfMetricsDocs(t *testing.T) {
 	}
 	s, _ := newSource(t, Defaults(), "http://127.0.0.1:1", discard)
 	descs := make(chan *prometheus.Desc, 100)
-	for _, c := range []prometheus.Collector{s.metrics.outcome, s.metrics.skipped, s.metrics.failures, s.metrics.unclosed, objects{s}} {
+	for _, c := range []prometheus.Collector{s.metrics.outcome, s.metrics.skipped, s.metrics.failures, s.metrics.unclosed, s.metrics.leftOut, objects{s}} {
 		c.Describe(descs)
 	}
 	close(descs)

@@ -31,6 +31,7 @@ type kind struct {
 	object      runtime.Object // what the reflector expects
 	row         func(b *builder, obj any) *row
 	tally       func(b *builder, t *tally, obj any) // not nil: the kind is not watched but listed, once in a while
+	custom      *CustomResource                     // not nil: of a CRD, which is looked for
 	api         func(c *kube.Client, namespace string) listWatch
 }
 

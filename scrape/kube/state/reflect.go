@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -13,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+
+	"stint/scrape/kube/follow"
 )
 
 const (
@@ -29,9 +32,8 @@ const (
 	tellRefusals = 3
 )
 
-// reflect keeps a store up to date until ctx ends.
-func (s *Source) reflect(ctx context.Context, st *store, namespace string) {
-	api := st.kind.api(s.deps.Client, namespace)
+// reflect keeps a store up to date until ctx ends, or a CRD is gone.
+func (s *Source) reflect(ctx context.Context, st *store, namespace string, api listWatch) {
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			// The reflector asks for what the server's cache has, all of it in one answer: 1.5 GB of
@@ -68,6 +70,9 @@ func (s *Source) reflect(ctx context.Context, st *store, namespace string) {
 		err := r.ListAndWatchWithContext(ctx)
 		if time.Since(began) > maxRetry {
 			retry = minRetry
+		}
+		if st.kind.custom != nil && apierrors.IsNotFound(err) {
+			return
 		}
 		wait, most := retry+rand.N(retry), maxRetry
 		if err != nil && missing(err) {
@@ -106,7 +111,7 @@ func (c hurryClock) After(d time.Duration) <-chan time.Time {
 
 // missing says whether the server does not have a kind, or not for us.
 func missing(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) || apierrors.IsNotAcceptable(err)
+	return errors.Is(err, follow.ErrNoResource) || errors.Is(err, errScope) || apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) || apierrors.IsNotAcceptable(err)
 }
 
 // unsupported says whether the server can't stream a list, so that pages are asked for.
@@ -128,7 +133,9 @@ func (s *Source) failing(ctx context.Context, st *store, namespace string, err e
 
 // refused says that a kind is missing, once until it can be read.
 func (s *Source) refused(st *store, namespace string, err error) {
-	st.tell()
+	if !st.tell() {
+		return
+	}
 	log := s.log(st, namespace)
 	if apierrors.IsForbidden(err) {
 		log.Error("not allowed to read a kind of object; its metrics are missing", "rule", st.kind.rule(), "role", st.kind.role(namespace), "retry_every", missingRetry, "err", err)
@@ -168,7 +175,11 @@ func (k *kind) rule() string {
 	if k.tally != nil {
 		verbs = "list"
 	}
-	return fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [%s]}", k.group, k.name, verbs)
+	name := k.name
+	if k.custom != nil {
+		name = k.custom.Name
+	}
+	return fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [%s]}", k.group, name, verbs)
 }
 
 // role is the kind of role that it has to stand in.

@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,11 +48,34 @@ func New(cfg Config, d kube.Deps) (*Source, error) {
 			s.kinds = append(s.kinds, k)
 		}
 	}
+	if cfg.Enabled {
+		if err := s.addCustom(); err != nil {
+			return nil, err
+		}
+	}
 	s.scope = otlp.NewGroup(nil, otlp.SchemaURL, scopeName, d.Version)
 	if err := s.metrics.register(d.Registerer, s); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return s, nil
+}
+
+// addCustom adds the kinds and metrics of custom resources.
+func (s *Source) addCustom() error {
+	s.all = slices.Clip(s.all)
+	for i := range s.cfg.CustomResources {
+		c := &s.cfg.CustomResources[i]
+		k, err := s.customKind(c, len(s.all))
+		if err != nil {
+			return fmt.Errorf("state.custom_resources[%d]: %w", i, err)
+		}
+		s.kinds = append(s.kinds, k)
+		for j := range c.Metrics {
+			m := c.Metrics[j].metric(k.name)
+			s.all, s.on, s.forms = append(s.all, m), append(s.on, true), append(s.forms, []otlp.Head{otlp.NewHead(m.Metric)})
+		}
+	}
+	return nil
 }
 
 // Run works until ctx ends.
@@ -101,7 +125,11 @@ func (s *Source) read(ctx context.Context, t *term, wg *sync.WaitGroup) {
 				wg.Go(func() { s.poll(ctx, t, st, namespaces[i]) })
 				continue
 			}
-			wg.Go(func() { s.reflect(ctx, st, namespaces[i]) })
+			if k.custom != nil {
+				wg.Go(func() { s.followCustom(ctx, st, namespaces[i]) })
+				continue
+			}
+			wg.Go(func() { s.reflect(ctx, st, namespaces[i], k.api(s.deps.Client, namespaces[i])) })
 		}
 	}
 }
@@ -124,11 +152,25 @@ func (s *Source) newTerm() *term {
 			case "namespaces":
 				st.complete = t.polled.namespace
 			}
+			if k.custom != nil {
+				st.full = s.fullKind(k)
+			}
 			t.stores = append(t.stores, st)
 			t.byKind[k.name] = append(t.byKind[k.name], st)
 		}
 	}
 	return t
+}
+
+// fullKind counts objects for whose points there is no room, and says so once a term.
+func (s *Source) fullKind(k *kind) func() {
+	var told sync.Once
+	return func() {
+		s.metrics.leftOut.WithLabelValues("limit").Inc()
+		told.Do(func() {
+			s.deps.Log.Warn("a custom resource has more series than are sent; those of the objects that came last are missing", "kind", k.name, "limit", maxKindSeries)
+		})
+	}
 }
 
 // newBuilder makes one for a kind, as the table names it.
@@ -191,6 +233,7 @@ type selfMetrics struct {
 	skipped  *prometheus.CounterVec
 	failures *prometheus.CounterVec
 	unclosed prometheus.Counter
+	leftOut  *prometheus.CounterVec
 	outcome  *prometheus.CounterVec
 }
 
@@ -209,6 +252,12 @@ func newSelfMetrics() selfMetrics {
 			Name: "stint_state_unclosed_objects_total", Help: "Objects that went while so many others did that their series were not closed; they end by themselves later.",
 		}),
 	}
+	m.leftOut = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stint_state_left_out_values_total", Help: "Fields of custom resources that no points were made of, by reason: type (no value of the kind that the metric wants), limit (too many series of an object, or of the kind).",
+	}, []string{"reason"})
+	for _, reason := range []string{"type", "limit"} {
+		m.leftOut.WithLabelValues(reason)
+	}
 	for o, name := range map[otlp.Outcome]string{otlp.Delivered: "delivered", otlp.Dropped: "dropped", otlp.Aborted: "aborted"} {
 		m.settled[o] = m.outcome.WithLabelValues(name)
 	}
@@ -219,7 +268,7 @@ func newSelfMetrics() selfMetrics {
 }
 
 func (m *selfMetrics) register(reg prometheus.Registerer, s *Source) error {
-	for _, c := range []prometheus.Collector{m.outcome, m.skipped, m.failures, m.unclosed, objects{s}} {
+	for _, c := range []prometheus.Collector{m.outcome, m.skipped, m.failures, m.unclosed, m.leftOut, objects{s}} {
 		if err := reg.Register(c); err != nil {
 			return err
 		}
