@@ -119,6 +119,11 @@ func (b *bench) clusterRun(ctx context.Context, binary string, res *clusterResul
 		res.Stopped = fmt.Sprintf("after %.0f s: %v", time.Since(started).Seconds(), err)
 		return nil
 	}
+	if err != nil && res.What != "stint-cluster" && ctx.Err() == nil { // the peer's end is a result, too
+		res.Stopped = fmt.Sprintf("after %.0f s: it ended", time.Since(started).Seconds())
+		fmt.Fprintln(os.Stderr, err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("%w; it says: %s", err, tail(r.agent.stderr))
 	}

@@ -26,12 +26,10 @@ func (s *Source) newEmitter(t *term, stores []*store, done func()) *emitter {
 }
 
 const (
-	// perRow is how much time a row's points are given, so that 150,000 pods leave over 6 s and not
-	// as fast as a CPU can. Up to easyWindow it is easyRow: 5 KB of a pod in that time are 10 MB/s, which
-	// a destination takes as they come, so that a set of 15 MB does not lie in memory at once.
-	perRow     = 40 * time.Microsecond
-	easyRow    = 500 * time.Microsecond
-	easyWindow = 2 * time.Second
+	// perRow is how much time a row's points are given: 5 KB of a pod in it are 10 MB/s, which a destination
+	// takes as they come. As fast as a CPU can, a set would lie in memory until it is sent: 15 MB of
+	// 3,000 pods; of 150,000 it would not find room there.
+	perRow = 500 * time.Microsecond
 	// spread is the part of an interval that is used for that at most.
 	spread = 0.8
 	// ownersWait is how long pods wait for replica sets and jobs to be listed.
@@ -93,8 +91,7 @@ func (e *emitter) interval(ctx context.Context, at time.Time, every time.Duratio
 		total += st.places()
 	}
 	began := time.Now()
-	rows := time.Duration(total)
-	window := min(time.Duration(float64(every)*spread), max(rows*perRow, min(rows*easyRow, easyWindow)))
+	window := min(time.Duration(float64(every)*spread), time.Duration(total)*perRow)
 	for _, st := range e.stores {
 		if !e.ready(st) {
 			continue
