@@ -225,6 +225,35 @@ func TestSwitchForAllKinds(t *testing.T) {
 	}
 }
 
+// Attributes that tell more of an object can be left out, owners too; those that name it can't.
+func TestResourceAttributes(t *testing.T) {
+	c := Defaults()
+	c.ResourceAttributes = map[string]Switch{}
+	for name := range optional {
+		c.ResourceAttributes[name] = Switch{}
+	}
+	if err := c.Check(); err != nil {
+		t.Fatal(err)
+	}
+	all := oneOfEach("n")
+	for _, kind := range []string{"pods", "nodes", "services", "persistentvolumeclaims", "persistentvolumes", "horizontalpodautoscalers", "replicasets"} {
+		b := newBench(t, c, kind)
+		b.send(all[kind][0])
+		for _, rm := range b.f.list {
+			for _, kv := range rm.Resource.Attributes {
+				of := strings.TrimSuffix(kind, "s")
+				if of = strings.Replace(of, "horizontalpodautoscaler", "hpa", 1); optional[kv.Key] != 0 && kv.Key != "k8s."+of+".name" && kv.Key != "k8s."+of+".uid" {
+					t.Errorf("%s have %s", kind, kv.Key)
+				}
+			}
+		}
+	}
+	c.ResourceAttributes = map[string]Switch{"container.image.tags": {}, "k8s.pod.name": {}}
+	if err := c.Check(); err == nil || !strings.HasPrefix(err.Error(), "state.resource_attributes.k8s.pod.name: it names an object, or there is no such attribute; write one of container.id, ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("faults: %v", err)
+	}
+}
+
 // Prometheus tells series apart by labels alone: export makes one of k8s.KIND.name, which every object has.
 func TestEveryObjectHasAName(t *testing.T) {
 	all := oneOfEach("n")

@@ -235,7 +235,7 @@ func FuzzCustomRow(f *testing.F) {
 		for i := range all {
 			on[i], forms[i] = true, []otlp.Head{otlp.NewHead(all[i].Metric)}
 		}
-		row := customRows(fields, func(string) {})(&builder{cfg: &cfg, on: on, all: all}, u)
+		row := customRows(fields, func(string) {})(&builder{cfg: &cfg, on: on, all: all, off: cfg.without()}, u)
 		seen := map[string]bool{}
 		for p := row.points; p != ""; {
 			var pt packedPoint
@@ -245,7 +245,7 @@ func FuzzCustomRow(f *testing.F) {
 			seen[pt.id] = true
 		}
 		n := 0
-		e := encoder{all: all, forms: forms, scope: otlp.NewGroup(nil, otlp.SchemaURL, scopeName, ""), pool: pool, now: uint64(time.Now().UnixNano()), top: func(o ownerHandle) ownerHandle { return o },
+		e := encoder{all: all, forms: forms, off: cfg.without(), scope: otlp.NewGroup(nil, otlp.SchemaURL, scopeName, ""), pool: pool, now: uint64(time.Now().UnixNano()), top: func(o ownerHandle) ownerHandle { return o },
 			out: func(c *otlp.Chunk) {
 				request := append(c.Group.AppendFrame(nil, len(c.Data)), c.Data...)
 				if got, err := otlp.Count(otlp.Metrics, request); err != nil || got != c.Records {

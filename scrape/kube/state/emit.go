@@ -21,7 +21,7 @@ type emitter struct {
 
 func (s *Source) newEmitter(t *term, stores []*store, done func()) *emitter {
 	return &emitter{s: s, t: t, stores: stores, done: done, began: time.Now(), enc: encoder{
-		all: s.all, forms: s.forms, scope: s.scope, pool: s.deps.Pool, out: s.deps.Out, origin: s, top: t.topOwner,
+		all: s.all, forms: s.forms, off: s.off, scope: s.scope, pool: s.deps.Pool, out: s.deps.Out, origin: s, top: t.topOwner,
 	}}
 }
 

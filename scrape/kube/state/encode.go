@@ -14,6 +14,7 @@ import (
 type encoder struct {
 	all    []metric // of the table, and of custom resources
 	forms  [][]otlp.Head
+	off    *[attrKeys]bool // attributes of resources that are left out
 	scope  *otlp.Group
 	pool   *otlp.Pool
 	out    func(*otlp.Chunk)
@@ -122,9 +123,9 @@ func (e *encoder) close(ctx context.Context, s *slot, top ownerHandle) error {
 func (e *encoder) resource(r *row, top ownerHandle) {
 	e.base = appendAttrs(e.base[:0], 1, r.own)
 	e.base = appendAttrs(e.base, 1, r.shared.Value())
-	e.base = appendOwner(e.base, r.owner)
+	e.base = e.appendOwner(e.base, r.owner)
 	if top != r.owner {
-		e.base = appendOwner(e.base, top)
+		e.base = e.appendOwner(e.base, top)
 	}
 }
 
@@ -251,13 +252,17 @@ func (e *encoder) release() {
 }
 
 // appendOwner appends the name and uid of an owner.
-func appendOwner(dst []byte, h ownerHandle) []byte {
+func (e *encoder) appendOwner(dst []byte, h ownerHandle) []byte {
 	if h == noOwner {
 		return dst
 	}
 	o := h.Value()
-	ks := ownerKeys[o.kind]
-	return otlp.AppendText(otlp.AppendText(dst, 1, keys[ks[0]], o.name), 1, keys[ks[1]], o.uid)
+	for i, v := range [...]string{o.name, o.uid} {
+		if k := ownerKeys[o.kind][i]; !e.off[k] {
+			dst = otlp.AppendText(dst, 1, keys[k], v)
+		}
+	}
+	return dst
 }
 
 // appendAttrs encodes packed attributes.

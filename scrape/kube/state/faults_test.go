@@ -266,10 +266,10 @@ func FuzzRow(f *testing.F) {
 		if err := obj.(interface{ Unmarshal([]byte) error }).Unmarshal(data); err != nil {
 			return
 		}
-		b := builder{cfg: &cfg, on: on, kind: k.metrics, all: table}
+		b := builder{cfg: &cfg, on: on, kind: k.metrics, all: table, off: cfg.without()}
 		row := k.row(&b, obj)
 		n := 0
-		e := encoder{all: table, forms: forms, scope: otlp.NewGroup(nil, otlp.SchemaURL, scopeName, ""), pool: pool, now: 1_800_000_000_000_000_000, top: func(o ownerHandle) ownerHandle { return o },
+		e := encoder{all: table, forms: forms, off: cfg.without(), scope: otlp.NewGroup(nil, otlp.SchemaURL, scopeName, ""), pool: pool, now: 1_800_000_000_000_000_000, top: func(o ownerHandle) ownerHandle { return o },
 			out: func(c *otlp.Chunk) {
 				request := append(c.Group.AppendFrame(nil, len(c.Data)), c.Data...)
 				if got, err := otlp.Count(otlp.Metrics, request); err != nil || got != c.Records {

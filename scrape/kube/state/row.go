@@ -135,10 +135,11 @@ func (r *row) DeepCopyObject() runtime.Object { return r }
 // builder makes rows. It is used by one goroutine and keeps its memory.
 type builder struct {
 	cfg  *Config
-	on   []bool   // which metrics have points
-	kind string   // in the table of metrics
-	all  []metric // the table, and the metrics of custom resources
-	seen []bool   // of tidy
+	on   []bool          // which metrics have points
+	kind string          // in the table of metrics
+	all  []metric        // the table, and the metrics of custom resources
+	seen []bool          // of tidy
+	off  *[attrKeys]bool // attributes of resources that are left out
 
 	own, shared, points []byte
 	subs                []sub
@@ -222,13 +223,13 @@ func (b *builder) tidy(points []byte) string {
 // add puts an attribute on the resource, if there is a value. Those that many objects have go to
 // sharedAttr.
 func (b *builder) add(k attrKey, v string) {
-	if v != "" {
+	if v != "" && !b.off[k] {
 		b.own = packText(b.own, k, v)
 	}
 }
 
 func (b *builder) addShared(k attrKey, v string) {
-	if v != "" {
+	if v != "" && !b.off[k] {
 		b.shared = packText(b.shared, k, v)
 	}
 }

@@ -16,7 +16,7 @@ func (b *builder) service(s *corev1.Service) *row {
 	b.begin(&s.ObjectMeta, k8sServiceUID, k8sServiceName, k8sNamespaceName)
 	b.addShared(k8sServiceType, string(s.Spec.Type))
 	b.addShared(k8sServiceTraffic, or(s.Spec.TrafficDistribution, ""))
-	if s.Spec.PublishNotReadyAddresses {
+	if s.Spec.PublishNotReadyAddresses && !b.off[k8sServiceNotReady] {
 		b.shared = packBool(b.shared, k8sServiceNotReady, true)
 	}
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {

@@ -24,6 +24,7 @@ type Source struct {
 	all     []metric // of the table, and of custom resources
 	forms   [][]otlp.Head
 	on      []bool
+	off     *[attrKeys]bool // attributes of resources
 	kinds   []*kind
 	scope   *otlp.Group
 	metrics selfMetrics
@@ -42,7 +43,7 @@ type term struct {
 
 // New makes the source of a checked configuration. It asks nothing yet.
 func New(cfg Config, d kube.Deps) (*Source, error) {
-	s := &Source{cfg: cfg, deps: d, all: table, forms: cfg.forms(), on: cfg.on(), metrics: newSelfMetrics()}
+	s := &Source{cfg: cfg, deps: d, all: table, forms: cfg.forms(), on: cfg.on(), off: cfg.without(), metrics: newSelfMetrics()}
 	for _, k := range watched(s.on) {
 		if cfg.Enabled && (k.namespaced || len(cfg.Namespaces) == 0) {
 			s.kinds = append(s.kinds, k)
@@ -175,7 +176,7 @@ func (s *Source) fullKind(k *kind) func() {
 
 // newBuilder makes one for a kind, as the table names it.
 func (s *Source) newBuilder(kind string) builder {
-	return builder{cfg: &s.cfg, on: s.on, kind: kind, all: s.all}
+	return builder{cfg: &s.cfg, on: s.on, kind: kind, all: s.all, off: s.off}
 }
 
 // podInterval is how often pods are sent.

@@ -180,7 +180,7 @@ func TestReplacedWhileAway(t *testing.T) {
 func TestTombstone(t *testing.T) {
 	cfg := Defaults()
 	k := &kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == pods })]
-	st := newStore(k, builder{cfg: &cfg, on: cfg.on(), kind: k.metrics, all: table})
+	st := newStore(k, builder{cfg: &cfg, on: cfg.on(), kind: k.metrics, all: table, off: cfg.without()})
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", UID: "u"}}
 	if err := st.Add(p); err != nil || st.size() != 1 {
 		t.Fatal(err, st.size())
