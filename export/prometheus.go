@@ -24,7 +24,7 @@ func isPrometheus(rawURL string) bool {
 // instances is from the smallest entity to the largest.
 var (
 	identity = map[string]bool{
-		"k8s.pod.uid": true, // and k8s.KIND.name of every kind
+		"k8s.pod.uid":                    true, // and k8s.KIND.name of every kind
 		"k8s.node.system_container.name": true, "host.name": true, "container.id": true, "container.name": true, "systemd.unit.name": true,
 		"process.pid": true, "process.executable.name": true,
 	}
