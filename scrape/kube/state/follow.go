@@ -33,14 +33,17 @@ var errScope = errors.New("it is in no namespace, and state.namespaces is set")
 // followCustom keeps the store of a custom resource up to date until ctx ends: a CRD may come while
 // this runs, with other versions, and go.
 func (s *Source) followCustom(ctx context.Context, st *store, namespace string) {
+	told := false // that it is not there
 	for retry := minRetry; ; {
 		began := time.Now()
 		if api, err := s.findCustom(ctx, st, namespace); err == nil {
+			told = false
 			s.reflect(ctx, st, namespace, api)
 			_ = st.Replace(nil, "") // an empty list has no row that can't be made
 		} else if ctx.Err() == nil {
 			s.failing(ctx, st, namespace, err)
-			if errors.Is(err, follow.ErrNoResource) || errors.Is(err, errScope) {
+			if !told && missing(err) {
+				told = true
 				s.refused(st, namespace, err)
 			}
 		}

@@ -133,9 +133,7 @@ func (s *Source) failing(ctx context.Context, st *store, namespace string, err e
 
 // refused says that a kind is missing, once until it can be read.
 func (s *Source) refused(st *store, namespace string, err error) {
-	if !st.tell() {
-		return
-	}
+	st.tell()
 	log := s.log(st, namespace)
 	if apierrors.IsForbidden(err) {
 		log.Error("not allowed to read a kind of object; its metrics are missing", "rule", st.kind.rule(), "role", st.kind.role(namespace), "retry_every", missingRetry, "err", err)
