@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs peer-telemetrygen peer-jaeger test-crash test-otelcol test-prometheus test-victorialogs test-chain test-gateway test-peers test-vm apiserver test-cluster package image manifests clean
+.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-victorialogs test-chain test-gateway test-peers test-vm apiserver test-cluster package image manifests clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -34,6 +34,9 @@ fuzz: ## each parser for FUZZTIME
 bench: build peer-otelcol bin/node_exporter ## micro-benchmarks, and backlog, load, silence, outage and scraping of the real binary; prints tables
 	cd bench && go run ./run -scenario all -out results
 
+bench-cluster: build peer-k8scluster ## stint-cluster and the k8s_cluster receiver before a generator of 3,000 and of 150,000 pods; half an hour
+	cd bench && go run ./run -scenario cluster -out results
+
 test-crash: build ## SIGKILL at 30 random moments, and every 3 s, under load: nothing lost
 	go test -count=1 -tags="grpcnotrace crash" -run 'TestCrash|TestKillEvery3s' -v -timeout 20m ./cmd/stint-agent
 
@@ -43,6 +46,8 @@ peer-otelcol:
 	cd bench/otelcol && CGO_ENABLED=0 go build -trimpath -o otelcol .
 peer-hostmetrics:
 	cd bench/hostmetrics && CGO_ENABLED=0 go build -trimpath -o hostmetrics .
+peer-k8scluster:
+	cd bench/k8scluster && CGO_ENABLED=0 go build -trimpath -o k8scluster .
 peer-prometheus:
 	cd bench/prometheus && CGO_ENABLED=0 go build -trimpath -tags=remove_all_sd -o prometheus github.com/prometheus/prometheus/cmd/prometheus
 peer-victorialogs:
@@ -100,4 +105,4 @@ package image manifests:
 	@echo "make $@: comes with a later issue; nothing is built" >&2; exit 1
 
 clean: ## remove what was built
-	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics bench/telemetrygen/telemetrygen bench/jaeger/jaeger bench/etcd/etcd bench/apiserver/kube-apiserver
+	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics bench/telemetrygen/telemetrygen bench/jaeger/jaeger bench/k8scluster/k8scluster bench/etcd/etcd bench/apiserver/kube-apiserver

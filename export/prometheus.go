@@ -24,13 +24,7 @@ func isPrometheus(rawURL string) bool {
 // instances is from the smallest entity to the largest.
 var (
 	identity = map[string]bool{
-		"k8s.cluster.name": true, "k8s.namespace.name": true, "k8s.node.name": true, "k8s.pod.name": true, "k8s.pod.uid": true,
-		"k8s.container.name": true, "k8s.deployment.name": true, "k8s.replicaset.name": true, "k8s.statefulset.name": true,
-		"k8s.daemonset.name": true, "k8s.job.name": true, "k8s.cronjob.name": true, "k8s.hpa.name": true, "k8s.resourcequota.name": true,
-		"k8s.replicationcontroller.name": true, "k8s.poddisruptionbudget.name": true, "k8s.storageclass.name": true,
-		"k8s.volumeattachment.name": true, "k8s.limitrange.name": true, "k8s.networkpolicy.name": true, "k8s.ingress.name": true,
-		"k8s.certificatesigningrequest.name": true, "k8s.serviceaccount.name": true,
-		"k8s.service.name": true, "k8s.persistentvolume.name": true, "k8s.persistentvolumeclaim.name": true, "k8s.volume.name": true,
+		"k8s.pod.uid":                    true, // and k8s.KIND.name of every kind
 		"k8s.node.system_container.name": true, "host.name": true, "container.id": true, "container.name": true, "systemd.unit.name": true,
 		"process.pid": true, "process.executable.name": true,
 	}
@@ -39,7 +33,7 @@ var (
 
 // promoters are kept for their memory.
 var promoters = sync.Pool{New: func() any {
-	return &promoter{Promoter: otlp.Promoter{Keys: identity, Service: "stint-agent", Instance: instances}}
+	return &promoter{Promoter: otlp.Promoter{Keys: identity, Kinds: true, Service: "stint-agent", Instance: instances}}
 }}
 
 // promoter rewrites requests for Prometheus.

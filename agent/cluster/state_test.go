@@ -34,6 +34,13 @@ func TestStateSwitches(t *testing.T) {
 	if faults != "" || cfg.State.Names != "both" || cfg.State.Metrics["k8s.pod.phase"].Enabled || !cfg.State.Metrics["k8s.node.info"].Enabled || len(cfg.State.Metrics) != 2 || len(cfg.State.Labels["pod"]) != 2 {
 		t.Errorf("%+v\n%s", cfg.State, faults)
 	}
+	cfg, faults = load("state:\n  custom_resources:\n    - {name: things, group: x.org, metrics: [{name: size, path: \"spec.list[*].n\", values: {big: 2.5}, attributes: {a: \"spec.list[*].name\"}}]}\n")
+	if c := cfg.State.CustomResources; faults != "" || len(c) != 1 || c[0].Metrics[0].Values["big"] != 2.5 || c[0].Metrics[0].Attributes["a"] != "spec.list[*].name" {
+		t.Errorf("%+v\n%s", c, faults)
+	}
+	if _, faults = load("state:\n  custom_resources:\n    - {name: things, group: x.org, metrics: [{name: size, path: \"spec[\"}]}\n"); !strings.Contains(faults, `:3:65: state.custom_resources[0].metrics[0].path: "spec[" is not a path; write it like`) {
+		t.Error(faults)
+	}
 	if _, faults = load("state: {metrics: {k8s.pod.faze: {enabled: true}}}"); !strings.Contains(faults, "k8s.pod.faze: no such metric") {
 		t.Error(faults)
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,14 +22,15 @@ import (
 
 // bench is what all scenarios share.
 type bench struct {
-	repo        string // root of the repository
-	dir         string // temporary, removed at the end
-	agentBinary string
-	sinkBinary  string
-	genBinary   string
-	packBinary  string
-	sendBinary  string
-	floodBinary string
+	repo          string // root of the repository
+	dir           string // temporary, removed at the end
+	agentBinary   string
+	sinkBinary    string
+	genBinary     string
+	packBinary    string
+	sendBinary    string
+	floodBinary   string
+	kubeapiBinary string
 
 	agentCPU, sinkCPU int // -1 = any
 	containers, rate  int // 0 = the scenario's own
@@ -38,7 +40,7 @@ type bench struct {
 }
 
 // scenarios are what -scenario names, in the order of all.
-var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "gateway", "overload", "scrape", "spool", "micro"}
+var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "gateway", "overload", "scrape", "spool", "micro", "cluster"}
 
 // options are the flags that only some scenarios read.
 type options struct {
@@ -51,6 +53,7 @@ type options struct {
 	outage       time.Duration
 	overload     time.Duration
 	scrapes      int
+	pods         []int
 	out          string
 }
 
@@ -76,7 +79,7 @@ func parseFlags() (*bench, options, error) {
 	if last == 0 {
 		otherCPU = -1
 	}
-	flag.StringVar(&opt.scenario, "scenario", "all", strings.Join(scenarios, ", ")+" or all")
+	flag.StringVar(&opt.scenario, "scenario", "all", strings.Join(scenarios, ", ")+" or all, which leaves cluster out")
 	flag.StringVar(&opt.out, "out", "results", "file for the results (.json), or directory for <time>-<scenario>.json")
 	flag.StringVar(&b.agentBinary, "agent", "../bin/stint-agent", "the agent to measure")
 	flag.StringVar(&b.dir, "dir", os.TempDir(), "directory for backlog, state and logs of the run; spool measures its disk")
@@ -98,6 +101,7 @@ func parseFlags() (*bench, options, error) {
 	flag.DurationVar(&opt.outage, "outage", time.Minute, "outage: how long it lasts")
 	flag.DurationVar(&opt.overload, "overload", 2*time.Minute, "overload: how long it lasts")
 	flag.IntVar(&opt.scrapes, "scrapes", 20, "scrape: scrapes of a round, one a second")
+	sizes := flag.String("pods", "3000,150000", "cluster: how many pods; a node for thirty of them")
 	flag.Parse()
 
 	for name := range strings.SplitSeq(*names, ",") {
@@ -106,6 +110,13 @@ func parseFlags() (*bench, options, error) {
 			return nil, opt, fmt.Errorf("-variants: %q is not otlp|otlphttp/none|gzip|zstd", name)
 		}
 		opt.variants = append(opt.variants, variant{protocol, compression})
+	}
+	for text := range strings.SplitSeq(*sizes, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 30 {
+			return nil, opt, fmt.Errorf("-pods: %q is no number of 30 or more", text)
+		}
+		opt.pods = append(opt.pods, n)
 	}
 	if opt.scenario != "all" && !slices.Contains(scenarios, opt.scenario) {
 		return nil, opt, fmt.Errorf("-scenario: %q is not %s or all", opt.scenario, strings.Join(scenarios, ", "))
@@ -134,13 +145,13 @@ func run(ctx context.Context, b *bench, opt options) error {
 		if _, err := os.Stat(b.agentBinary); err != nil {
 			return fmt.Errorf("%w: run make build first", err)
 		}
-		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink", "./cmd/pack", "./cmd/send", "./cmd/flood")
+		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink", "./cmd/pack", "./cmd/send", "./cmd/flood", "./cmd/kubeapi")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
-			return fmt.Errorf("build gen, sink, pack, send and flood (in the bench directory?): %w", err)
+			return fmt.Errorf("build gen, sink, pack, send, flood and kubeapi (in the bench directory?): %w", err)
 		}
 		b.genBinary, b.sinkBinary, b.packBinary = filepath.Join(b.dir, "gen"), filepath.Join(b.dir, "sink"), filepath.Join(b.dir, "pack")
-		b.sendBinary, b.floodBinary = filepath.Join(b.dir, "send"), filepath.Join(b.dir, "flood")
+		b.sendBinary, b.floodBinary, b.kubeapiBinary = filepath.Join(b.dir, "send"), filepath.Join(b.dir, "flood"), filepath.Join(b.dir, "kubeapi")
 	}
 
 	res := result{
@@ -205,6 +216,11 @@ func run(ctx context.Context, b *bench, opt options) error {
 	if wants("spool") {
 		if res.Spool, err = b.spool(ctx, opt.rounds); err != nil {
 			return fmt.Errorf("spool: %w", err)
+		}
+	}
+	if opt.scenario == "cluster" { // a quarter of an hour, and needs the peer: not a part of all
+		if res.Cluster, err = b.cluster(ctx, opt.pods); err != nil {
+			return err
 		}
 	}
 	var microErr error

@@ -31,6 +31,7 @@ type result struct {
 	Scrape   *scrapeResult    `json:"scrape,omitempty"`
 	Spool    []spoolResult    `json:"spool,omitempty"`
 	Micro    []microResult    `json:"micro,omitempty"`
+	Cluster  []clusterResult  `json:"cluster,omitempty"`
 	HostOn   bool             `json:"host_scraper"`
 	Set      []string         `json:"agent_set,omitempty"`
 	AgentCPU int              `json:"agent_cpu"`
@@ -193,6 +194,15 @@ func (r *result) print(out io.Writer) {
 			for _, w := range s.Writers {
 				fmt.Fprintf(t, "%d\t%d\t%.0f\t%.0f\t%.2f\t\n", s.RequestBytes>>10, w.Writers, w.MBPerSecond, s.DiskMB, w.Ratio)
 			}
+		}
+		t.Flush()
+	}
+	if len(r.Cluster) > 0 {
+		fmt.Fprintf(out, "\ncluster; %d pods change a second in the last two columns but one\n", r.Cluster[0].Changes)
+		fmt.Fprintln(t, "what\tcompression\tpods\tfirst sync s\tCPU s\tfirst set s\tpoints a set\tevery s\tCPU s a set\tCPU %\tchanges add %\tpeak MiB after first set\tRSS MiB\tpeak MiB\tstopped\t")
+		for _, c := range r.Cluster {
+			fmt.Fprintf(t, "%s %s\t%s\t%d\t%.1f\t%.1f\t%.1f\t%d\t%.0f\t%.2f\t%.1f\t%.1f\t%.0f\t%.0f\t%.0f\t%s\t\n", c.What, c.Version, c.Compression, c.Pods, c.FirstSync, c.FirstCPU, c.FirstSet, c.PointsASet,
+				c.Interval, c.IntervalCPU, c.CPUPercent, c.ChangesCPU, mib(c.SyncPeak), mib(c.QuietRSS), mib(c.Peak), c.Stopped)
 		}
 		t.Flush()
 	}

@@ -1,5 +1,7 @@
 package otlp
 
+import "bytes"
+
 // Promoter copies attributes of each resource onto its metric points, for a destination that
 // tells series apart by those of the points alone: Prometheus makes one series of what two
 // pods say under the same name. It edits the wire bytes; nothing is decoded. The zero Promoter
@@ -7,6 +9,9 @@ package otlp
 type Promoter struct {
 	// Keys are the attributes that are copied. A point that has one of its own keeps that.
 	Keys map[string]bool
+	// Kinds says that the names of objects of Kubernetes, k8s.KIND.name, are copied as well: there are more
+	// kinds than a list can have.
+	Kinds bool
 	// Service is the service.name of a resource that has none; empty: it stays without.
 	Service string
 	// Instance names attributes of which the first that a resource has becomes its
@@ -123,7 +128,7 @@ func (p *Promoter) look(message []byte) error {
 					best, p.instance = i, value
 				}
 			}
-			if p.Keys[string(key)] && len(p.copied) < maxPromoted {
+			if (p.Keys[string(key)] || p.Kinds && isName(key)) && len(p.copied) < maxPromoted {
 				p.copied = append(p.copied, attribute{key, kv.val})
 			}
 		}
@@ -132,6 +137,16 @@ func (p *Promoter) look(message []byte) error {
 		p.instance = nil
 	}
 	return nil
+}
+
+// isName says whether a key is k8s.KIND.name.
+func isName(key []byte) bool {
+	kind, ok := bytes.CutPrefix(key, []byte("k8s."))
+	if !ok {
+		return false
+	}
+	kind, ok = bytes.CutSuffix(kind, []byte(".name"))
+	return ok && len(kind) > 0 && bytes.IndexByte(kind, '.') < 0
 }
 
 // addIdentity appends the attributes that the resource lacks, once.

@@ -99,6 +99,37 @@ func TestPromote(t *testing.T) {
 	}
 }
 
+// With Kinds the name of an object of any kind is copied, and nothing that only looks like one.
+func TestPromoteKinds(t *testing.T) {
+	p := &Promoter{Kinds: true}
+	resource := &resourcepb.Resource{}
+	for _, key := range []string{"k8s.certificate.name", "k8s.certificate.uid", "k8s..name", "k8s.name", "k8s.hpa.scaletargetref.name", "k8s.pod.name.x", "host.name", "k8s.pod.name"} {
+		resource.Attributes = append(resource.Attributes, kv(key, "x"))
+	}
+	request, err := proto.Marshal(everyKind(resource))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.Append(nil, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := proto.Marshal(everyKind(resource, kv("k8s.certificate.name", "x"), kv("k8s.pod.name", "x")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, expected colmetrics.ExportMetricsServiceRequest
+	if err := proto.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	if err := proto.Unmarshal(want, &expected); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(&expected, &got, protocmp.Transform()); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
 func TestPromoteAllocatesNothing(t *testing.T) {
 	b, err := proto.Marshal(everyKind(&resourcepb.Resource{Attributes: []*commonpb.KeyValue{kv("service.name", "x"), kv("k8s.pod.name", "web-1"), kv("k8s.pod.uid", "u1")}}))
 	if err != nil {

@@ -18,7 +18,7 @@ type Paths struct {
 func ParsePaths(list []string) (*Paths, error) {
 	all := make([][]string, 0, len(list))
 	for _, s := range list {
-		path, err := splitPath(s)
+		path, err := SplitPath(s)
 		if err != nil {
 			return nil, err
 		}
@@ -27,7 +27,8 @@ func ParsePaths(list []string) (*Paths, error) {
 	return newPaths(all), nil
 }
 
-func splitPath(s string) (path []string, err error) {
+// SplitPath gives the keys of one path.
+func SplitPath(s string) (path []string, err error) {
 	rest := "." + s
 	for rest != "" {
 		key := ""

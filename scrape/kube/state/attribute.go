@@ -153,6 +153,16 @@ const (
 	secretName
 	signerName
 	automountToken
+	k8sLeaseName
+	k8sLeaseUID
+	leaseHolder
+	k8sWebhookName
+	k8sWebhookUID
+	k8sWebhookKind
+	webhookName
+	failurePolicy
+	serviceNamespace
+	webhookServiceName
 
 	attrKeys // how many
 )
@@ -225,6 +235,16 @@ var keyNames = [attrKeys]string{
 	secretName:              "secret_name",
 	signerName:              "signer_name",
 	automountToken:          "automount_token",
+	k8sLeaseName:            "k8s.lease.name",
+	k8sLeaseUID:             "k8s.lease.uid",
+	leaseHolder:             "lease_holder",
+	k8sWebhookName:          "k8s.webhookconfiguration.name",
+	k8sWebhookUID:           "k8s.webhookconfiguration.uid",
+	k8sWebhookKind:          "k8s.webhookconfiguration.kind",
+	webhookName:             "webhook_name",
+	failurePolicy:           "failure_policy",
+	serviceNamespace:        "service_namespace",
+	webhookServiceName:      "service_name",
 }
 
 // keys are the names, encoded.
@@ -234,3 +254,33 @@ var keys = func() (all [attrKeys]otlp.Key) {
 	}
 	return all
 }()
+
+// optional are the attributes of resources that only tell more of an object; without them it is known as
+// well. Those of owners are among them.
+var optional = func() map[string]attrKey {
+	all := map[string]attrKey{}
+	for _, k := range []attrKey{
+		k8sPodQOSClass, k8sNodeName, containerID, containerImageName, containerImageTags, k8sContainerType,
+		k8sHPATargetKind, k8sHPATargetName, k8sHPATargetVersion, k8sServiceType, k8sServiceTraffic, k8sServiceNotReady,
+		k8sPVName, k8sPVReclaim, k8sStorageClass, k8sKubeletVersion, containerRuntimeName, containerRuntimeVersion, osType, osDescription,
+	} {
+		all[keyNames[k]] = k
+	}
+	for _, ks := range ownerKeys {
+		for _, k := range ks {
+			if k != 0 {
+				all[keyNames[k]] = k
+			}
+		}
+	}
+	return all
+}()
+
+// without says which attributes are switched off.
+func (c *Config) without() *[attrKeys]bool {
+	off := &[attrKeys]bool{}
+	for name, s := range c.ResourceAttributes {
+		off[optional[name]] = !s.Enabled
+	}
+	return off
+}

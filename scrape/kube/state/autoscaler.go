@@ -16,6 +16,7 @@ func (b *builder) autoscaler(h *autoscalingv2.HorizontalPodAutoscaler) *row {
 	b.int(hpaPodMin, int64(or(h.Spec.MinReplicas, 1)))
 	b.int(hpaPodCurrent, int64(h.Status.CurrentReplicas))
 	b.int(hpaPodDesired, int64(h.Status.DesiredReplicas))
+	b.observed = or(h.Status.ObservedGeneration, 0)
 	for i := range h.Spec.Metrics {
 		m := &h.Spec.Metrics[i]
 		name, container, target := targetOf(m)

@@ -2,7 +2,9 @@ package state
 
 import (
 	"encoding/csv"
+	"maps"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -16,9 +18,16 @@ type catalogueRow struct {
 	name, instrument, value, unit, dflt, peer string
 }
 
-// notHere are rows that are on by default and yet no metric of the table, with the reason.
+// notHere are rows that are no metric of the table, with the reason.
 var notHere = map[string]string{
-	"k8s.container.* for init containers": "a resource attribute of the same metrics",
+	"k8s.container.* for init containers":       "a resource attribute of the same metrics",
+	"k8s.node.condition.status [type=<custom>]": "the same metric, by state.node_conditions_to_report",
+	"k8s.customresource.<name>":                 "named by state.custom_resources",
+	"k8s.event.count":                           "of the events, not of the state",
+	"openshift.clusterquota.*.hard":             "a kind of OpenShift, of which there is no server to try it on",
+	"openshift.clusterquota.*.used":             "the same",
+	"openshift.appliedclusterquota.limit":       "the same",
+	"openshift.appliedclusterquota.used":        "the same",
 }
 
 // readCatalogue gives the rows under the names that they have on the wire.
@@ -42,14 +51,20 @@ func readCatalogue(t *testing.T) []catalogueRow {
 		switch {
 		case strings.Contains(r[0], " [type="):
 			names[0], _, _ = strings.Cut(r[0], " [")
-			if strings.HasSuffix(r[0], "<custom>]") {
-				continue // by node_conditions_to_report
-			}
 		case strings.HasSuffix(r[0], ".allocatable / .capacity"):
 			base := strings.TrimSuffix(r[0], ".allocatable / .capacity")
 			names = []string{base + ".allocatable", base + ".capacity"}
 		case strings.Contains(r[0], " / k8s."):
 			names = strings.Split(r[0], " / ")
+		case strings.HasPrefix(r[0], "k8s.<kind>."):
+			names = nil
+			for last := range strings.SplitSeq(strings.TrimPrefix(r[0], "k8s.<kind>"), " / ") {
+				for _, k := range everyKindOf {
+					if k.observed || last != ".observed_generation" {
+						names = append(names, "k8s."+k.kind+last)
+					}
+				}
+			}
 		}
 		for _, n := range names {
 			all = append(all, catalogueRow{n, r[1], r[2], r[3], r[7], r[8]})
@@ -58,12 +73,14 @@ func readCatalogue(t *testing.T) []catalogueRow {
 	return all
 }
 
-// Every row of the catalogue that is on by default is in the table, as it says, and nothing is in the
+// Every row of the catalogue is in the table, as it says, or has a reason why not, and nothing is in the
 // table that is not in the catalogue.
 func TestTableIsTheCatalogue(t *testing.T) {
 	rows := map[string]catalogueRow{}
 	for _, r := range readCatalogue(t) {
-		rows[r.name] = r
+		if _, own := rows[r.name]; !own { // rows of every kind come last
+			rows[r.name] = r
+		}
 	}
 	have := map[string]bool{}
 	for i := range table[1:] {
@@ -95,8 +112,8 @@ func TestTableIsTheCatalogue(t *testing.T) {
 		}
 	}
 	for name, r := range rows {
-		if strings.HasPrefix(r.dflt, "on") && !have[name] {
-			t.Errorf("%s is on by default and not in the table", name)
+		if !have[name] {
+			t.Errorf("%s (%s by default) is not in the table, and has no reason", name, r.dflt)
 		}
 	}
 }
@@ -142,7 +159,7 @@ func TestConfigCheck(t *testing.T) {
 	}
 	c := Config{Interval: time.Millisecond, PodInterval: 2 * time.Hour, Names: "other", Namespaces: []string{"a", "*", "a"},
 		Labels:  map[string][]string{"pods": {"a"}, "pod": {"app", "[", ""}},
-		Metrics: map[string]Switch{"k8s.pod.phase": {}, "k8s.pod.faze": {true}}}
+		Metrics: map[string]Switch{"k8s.pod.phase": {}, "k8s.pod.faze": {true}, "k8s.*.created_time": {true}, "k8s.*.phase": {true}, "k8s.*.create_time": {true}}}
 	want := []string{
 		"state.interval: 1ms is out of range; give 1s to 1h",
 		"state.pod_interval: 2h0m0s is out of range; give 1s to 1h, or 0s",
@@ -151,7 +168,8 @@ func TestConfigCheck(t *testing.T) {
 		`state.namespaces[2]: "a" stands there twice; remove one`,
 		`state.labels.pod[1]: "[" is no glob; see path.Match of Go`,
 		`state.labels.pod[2]: "" is no glob; see path.Match of Go`,
-		"state.labels.pods: no such kind; write pod, node, namespace or deployment",
+		"state.labels.pods: no such kind; write one of " + strings.Join(slices.Sorted(maps.Keys(generics)), ", "),
+		"state.metrics.k8s.*.create_time: no such metric; docs/cluster-metrics.md lists them",
 		"state.metrics.k8s.pod.faze: no such metric; docs/cluster-metrics.md lists them",
 	}
 	if got := strings.Split(c.Check().Error(), "\n"); !slices.Equal(got, want) {
@@ -184,13 +202,60 @@ func TestSwitches(t *testing.T) {
 	}
 }
 
-// Prometheus tells series apart by labels alone: what names an object of each kind must become one.
-// The list is export's, which this package may not import.
-func TestPrometheusKnowsTheNames(t *testing.T) {
-	source, err := os.ReadFile("../../../export/prometheus.go")
-	if err != nil {
+// A switch for all kinds is one for those that are watched anyway; a metric's own is stronger.
+func TestSwitchForAllKinds(t *testing.T) {
+	c := Defaults()
+	before := watched(c.on())
+	c.Metrics = map[string]Switch{"k8s.*.created_time": {true}, "k8s.job.created_time": {false}}
+	on := c.on()
+	for name, want := range map[string]bool{
+		"k8s.pod.created_time": true, "k8s.hpa.created_time": true, "k8s.node.created_time": true, "k8s.job.created_time": false,
+		"k8s.ingress.created_time": false, "k8s.hpa.deletion_time": false,
+	} {
+		if got := on[named(name)[0]]; got != want {
+			t.Errorf("%s is on: %v, want %v", name, got, want)
+		}
+	}
+	if after := watched(on); !slices.Equal(after, before) {
+		t.Errorf("%d kinds are watched, %d without the switch", len(after), len(before))
+	}
+	c.Metrics["k8s.ingress.created_time"] = Switch{true}
+	if after := watched(c.on()); len(after) != len(before)+1 {
+		t.Errorf("a switch of a kind's own does not make it be watched")
+	}
+}
+
+// Attributes that tell more of an object can be left out, owners too; those that name it can't.
+func TestResourceAttributes(t *testing.T) {
+	c := Defaults()
+	c.ResourceAttributes = map[string]Switch{}
+	for name := range optional {
+		c.ResourceAttributes[name] = Switch{}
+	}
+	if err := c.Check(); err != nil {
 		t.Fatal(err)
 	}
+	all := oneOfEach("n")
+	for _, kind := range []string{"pods", "nodes", "services", "persistentvolumeclaims", "persistentvolumes", "horizontalpodautoscalers", "replicasets"} {
+		b := newBench(t, c, kind)
+		b.send(all[kind][0])
+		for _, rm := range b.f.list {
+			for _, kv := range rm.Resource.Attributes {
+				of := strings.TrimSuffix(kind, "s")
+				if of = strings.Replace(of, "horizontalpodautoscaler", "hpa", 1); optional[kv.Key] != 0 && kv.Key != "k8s."+of+".name" && kv.Key != "k8s."+of+".uid" {
+					t.Errorf("%s have %s", kind, kv.Key)
+				}
+			}
+		}
+	}
+	c.ResourceAttributes = map[string]Switch{"container.image.tags": {}, "k8s.pod.name": {}}
+	if err := c.Check(); err == nil || !strings.HasPrefix(err.Error(), "state.resource_attributes.k8s.pod.name: it names an object, or there is no such attribute; write one of container.id, ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("faults: %v", err)
+	}
+}
+
+// Prometheus tells series apart by labels alone: export makes one of k8s.KIND.name, which every object has.
+func TestEveryObjectHasAName(t *testing.T) {
 	all := oneOfEach("n")
 	for i := range kinds {
 		k := &kinds[i]
@@ -205,8 +270,8 @@ func TestPrometheusKnowsTheNames(t *testing.T) {
 			a, rest = nextAttr(rest)
 			key = keyNames[a.key]
 		}
-		if !strings.Contains(string(source), `"`+key+`": true`) {
-			t.Errorf("export/prometheus.go does not make a label of %s", key)
+		if ok, _ := path.Match("k8s/*/name", strings.ReplaceAll(key, ".", "/")); !ok {
+			t.Errorf("%s is known by %q", k.name, key)
 		}
 	}
 }

@@ -26,13 +26,16 @@ type Config struct {
 	NodeConditionsToReport   []string            `yaml:"node_conditions_to_report" doc:"types of node conditions, such as Ready; * is every type"`
 	AllocatableTypesToReport []string            `yaml:"allocatable_types_to_report" doc:"resources of nodes, such as cpu, memory, ephemeral-storage, pods; * is every resource"`
 	SkipEmptyReplicaSets     bool                `yaml:"skip_empty_replica_sets" doc:"leave out replica sets that want and have no pod: the history of deployments, up to ten each"`
-	Labels                   map[string][]string `yaml:"labels" doc:"labels that become attributes label.NAME of k8s.KIND.labels, by KIND: pod, node, namespace, deployment; globs, where * stops at /; none: no such metric. They may hold secrets, and many values"`
-	Metrics                  map[string]Switch   `yaml:"metrics" doc:"metrics, by either name, that are switched on or off against their default"`
+	Labels                   map[string][]string `yaml:"labels" doc:"labels that become attributes label.NAME of k8s.KIND.labels, by KIND, as docs/cluster-metrics.md has it, e.g. pod; globs, where * stops at /; none: no such metric. They may hold secrets, and many values"`
+	Annotations              map[string][]string `yaml:"annotations" doc:"the same for annotations, which become attributes annotation.NAME of k8s.KIND.annotations"`
+	Metrics                  map[string]Switch   `yaml:"metrics" doc:"metrics, by either name, that are switched on or off against their default. k8s.*.NAME, of what every kind has (created_time, deletion_time, generation, observed_generation, info), means all kinds that are watched anyway; a metric's own switch is stronger"`
+	ResourceAttributes       map[string]Switch   `yaml:"resource_attributes" doc:"attributes of resources that tell more of an object than which it is, and are left out when they are switched off, e.g. container.image.tags"`
+	CustomResources          []CustomResource    `yaml:"custom_resources" doc:"fields of custom resources as metrics; at most 1,000 series of an object, 50,000 of a kind"`
 }
 
-// Switch turns a metric on or off.
+// Switch turns a metric or an attribute on or off.
 type Switch struct {
-	Enabled bool `yaml:"enabled" doc:"send this metric"`
+	Enabled bool `yaml:"enabled" doc:"send it"`
 }
 
 // manyPods is from how many pods on they are sent every 30 s, unless pod_interval says otherwise:
@@ -75,20 +78,31 @@ func (c Config) Check() error {
 			fault("namespaces[%d]: %q stands there twice; remove one", i, ns)
 		}
 	}
-	for _, kind := range slices.Sorted(maps.Keys(c.Labels)) {
-		if _, ok := labelMetrics[kind]; !ok {
-			fault("labels.%s: no such kind; write pod, node, namespace or deployment", kind)
-		}
-		for i, glob := range c.Labels[kind] {
-			if _, err := path.Match(glob, ""); err != nil || glob == "" {
-				fault("labels.%s[%d]: %q is no glob; see path.Match of Go", kind, i, glob)
+	for _, l := range []struct {
+		key  string
+		what map[string][]string
+	}{{"labels", c.Labels}, {"annotations", c.Annotations}} {
+		for _, kind := range slices.Sorted(maps.Keys(l.what)) {
+			if generics[kind] == nil {
+				fault("%s.%s: no such kind; write one of %s", l.key, kind, strings.Join(slices.Sorted(maps.Keys(generics)), ", "))
+			}
+			for i, glob := range l.what[kind] {
+				if _, err := path.Match(glob, ""); err != nil || glob == "" {
+					fault("%s.%s[%d]: %q is no glob; see path.Match of Go", l.key, kind, i, glob)
+				}
 			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Metrics)) {
-		if len(named(name)) == 0 {
+		if len(named(name)) == 0 && len(ofAnyKind(name)) == 0 {
 			fault("metrics.%s: no such metric; docs/cluster-metrics.md lists them", name)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.ResourceAttributes)) {
+		if optional[name] == 0 {
+			fault("resource_attributes.%s: it names an object, or there is no such attribute; write one of %s", name, strings.Join(slices.Sorted(maps.Keys(optional)), ", "))
+		}
+	}
+	checkCustom(c.CustomResources, fault)
 	return errors.Join(errs...)
 }

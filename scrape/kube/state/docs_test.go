@@ -39,7 +39,7 @@ func TestMetricsDocs(t *testing.T) {
 	cell := strings.NewReplacer("|", `\|`, "<", "&lt;", ">", "&gt;").Replace
 	var order []string
 	for i := range table[1:] {
-		if k := table[i+1].kind; !slices.Contains(order, k) {
+		if k := table[i+1].kind; !table[i+1].generic && !slices.Contains(order, k) {
 			order = append(order, k)
 		}
 	}
@@ -47,7 +47,7 @@ func TestMetricsDocs(t *testing.T) {
 		fmt.Fprintf(&b, "\n## `%s`\n\n| metric | of k8s_cluster | instrument | unit | attributes | default | meaning | source |\n|---|---|---|---|---|---|---|---|\n", k)
 		for i := range table[1:] {
 			m := &table[i+1]
-			if m.kind != k {
+			if m.kind != k || m.generic {
 				continue
 			}
 			instrument := map[otlp.Instrument]string{otlp.Gauge: "gauge", otlp.UpDown: "updowncounter"}[m.Instrument] + ", int"
@@ -70,6 +70,22 @@ func TestMetricsDocs(t *testing.T) {
 			fmt.Fprintf(&b, "| `%s` | %s | %s | `%s` | %s | %s | %s | %s |\n", m.Name, peer, instrument, m.Unit, cell(m.attributes), dflt, cell(m.desc), cell(m.source))
 		}
 	}
+	b.WriteString("\n## Every kind\n\nAll off by default. `k8s.*.NAME` in `state.metrics` switches one on for all kinds that are watched anyway; labels and annotations come with `state.labels` and `state.annotations`.\n\n| metric | instrument | unit | attributes | meaning | source |\n|---|---|---|---|---|---|\n")
+	for _, r := range genericRows {
+		instrument := "gauge, int"
+		if r.double {
+			instrument = "gauge, double"
+		}
+		fmt.Fprintf(&b, "| `k8s.KIND.%s` | %s | `%s` | %s | %s | %s |\n", r.name, instrument, r.unit, cell(r.attributes), cell(r.desc), cell(r.source))
+	}
+	var kindsOf, observed []string
+	for _, k := range everyKindOf {
+		kindsOf = append(kindsOf, k.kind)
+		if k.observed {
+			observed = append(observed, k.kind)
+		}
+	}
+	fmt.Fprintf(&b, "\nKIND is %s; observed_generation of %s.\n", strings.Join(kindsOf, ", "), strings.Join(observed, ", "))
 	if *update {
 		if err := os.WriteFile(name, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -92,7 +108,7 @@ func TestSelfMetricsDocs(t *testing.T) {
 	}
 	s, _ := newSource(t, Defaults(), "http://127.0.0.1:1", discard)
 	descs := make(chan *prometheus.Desc, 100)
-	for _, c := range []prometheus.Collector{s.metrics.outcome, s.metrics.skipped, s.metrics.failures, s.metrics.unclosed, objects{s}} {
+	for _, c := range []prometheus.Collector{s.metrics.outcome, s.metrics.skipped, s.metrics.failures, s.metrics.unclosed, s.metrics.leftOut, objects{s}} {
 		c.Describe(descs)
 	}
 	close(descs)
@@ -131,7 +147,12 @@ func TestRoles(t *testing.T) {
 		}
 	}
 	for i := range kinds {
-		want[kinds[i].rule()] = true
+		if k := &kinds[i]; k.name != "configmaps" && k.name != "secrets" { // whoever may list these can read them
+			want[k.rule()] = true
+		}
+	}
+	if text, err := os.ReadFile("../../../deploy/kubernetes/rbac.yaml"); err != nil || !strings.Contains(string(text), "#   - apiGroups: [\"\"]\n#     resources: [configmaps, secrets]\n#     verbs: [list]\n") {
+		t.Errorf("no rule for counting ConfigMaps and Secrets in a comment: %v", err)
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("the roles in rbac.yaml (-kinds +roles)\n%s", d)

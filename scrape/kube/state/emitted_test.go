@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -42,7 +44,7 @@ func oneOfEach(namespace string) map[string][]runtime.Object {
 	n := 0
 	m := func(name string) metav1.ObjectMeta {
 		n++
-		return metav1.ObjectMeta{Labels: map[string]string{"example.org/x": "y"}, Name: name, Namespace: namespace, UID: types.UID(uid(n)), CreationTimestamp: metav1.NewTime(time.Unix(1_790_000_000, 0)), Generation: 1}
+		return metav1.ObjectMeta{Labels: map[string]string{"example.org/x": "y"}, Annotations: map[string]string{"example.org/z": "y"}, Name: name, Namespace: namespace, UID: types.UID(uid(n)), CreationTimestamp: metav1.NewTime(time.Unix(1_790_000_000, 0)), Generation: 1}
 	}
 	global := func(name string) metav1.ObjectMeta {
 		o := m(namespace + "-" + name)
@@ -113,6 +115,11 @@ func oneOfEach(namespace string) map[string][]runtime.Object {
 				Path: "/", PathType: ptr(networkingv1.PathTypePrefix), Backend: networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: "web", Port: networkingv1.ServiceBackendPort{Number: 80}}}}}}}}}}}},
 		"certificatesigningrequests": {&certificatesv1.CertificateSigningRequest{ObjectMeta: global("csr"), Spec: certificatesv1.CertificateSigningRequestSpec{SignerName: "example.org/signer", Usages: []certificatesv1.KeyUsage{"client auth"}, Request: signingRequest()},
 			Status: certificatesv1.CertificateSigningRequestStatus{Conditions: []certificatesv1.CertificateSigningRequestCondition{{Type: "Failed", Status: "True", Reason: "x"}}}}},
+		"leases": {&coordinationv1.Lease{ObjectMeta: m("lock"), Spec: coordinationv1.LeaseSpec{HolderIdentity: ptr("me"), RenewTime: &metav1.MicroTime{Time: then.Time}}}},
+		"mutatingwebhookconfigurations": {&admissionv1.MutatingWebhookConfiguration{ObjectMeta: global("mutating"), Webhooks: []admissionv1.MutatingWebhook{{Name: "a.example.org", SideEffects: ptr(admissionv1.SideEffectClassNone), AdmissionReviewVersions: []string{"v1"},
+			ClientConfig: admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{Namespace: namespace, Name: "hook"}}}}}},
+		"validatingwebhookconfigurations": {&admissionv1.ValidatingWebhookConfiguration{ObjectMeta: global("validating"), Webhooks: []admissionv1.ValidatingWebhook{{Name: "b.example.org", SideEffects: ptr(admissionv1.SideEffectClassNone), AdmissionReviewVersions: []string{"v1"},
+			ClientConfig: admissionv1.WebhookClientConfig{URL: ptr("https://hook.example.org/")}}}}},
 		"serviceaccounts": {&corev1.ServiceAccount{ObjectMeta: m("robot")}},
 		"nodes":           {node, leaving},
 		"namespaces":      {&corev1.Namespace{ObjectMeta: global("namespace"), Status: corev1.NamespaceStatus{Phase: "Active", Conditions: []corev1.NamespaceCondition{{Type: "NamespaceDeletionContentFailure", Status: "False"}}}}},
@@ -173,7 +180,18 @@ func unstorable(all map[string][]runtime.Object) {
 	p.Spec.Overhead = amounts("cpu", "10m", "memory", "1Mi")
 	h := all["horizontalpodautoscalers"][0].(*autoscalingv2.HorizontalPodAutoscaler)
 	h.Spec.Metrics[1].ContainerResource.Target.Value = ptr(resource.MustParse("2"))
-	all["cronjobs"][0].(*batchv1.CronJob).Spec.Schedule = "when I like"
+	odd := *all["cronjobs"][0].(*batchv1.CronJob)
+	odd.Name, odd.UID, odd.Spec.Schedule = "odd", "odd", "when I like"
+	all["cronjobs"] = append(all["cronjobs"], &odd)
+	p.Status.ObservedGeneration = 1
+	h.Status.ObservedGeneration = ptr(int64(1))
+	all["replicasets"][0].(*appsv1.ReplicaSet).Status.ObservedGeneration = 1
+	all["replicationcontrollers"][0].(*corev1.ReplicationController).Status.ObservedGeneration = 1
+	all["poddisruptionbudgets"][0].(*policyv1.PodDisruptionBudget).Status.ObservedGeneration = 1
+	then := metav1.NewTime(time.Unix(1_790_000_100, 0))
+	for _, objs := range all {
+		objs[0].(metav1.Object).SetDeletionTimestamp(&then)
+	}
 }
 
 // wantedNames is what a set of forms sends of the objects.
@@ -217,10 +235,20 @@ func TestEmittedIsTheTable(t *testing.T) {
 				if len(tm.byKind[kind]) == 0 {
 					continue // nothing of it is on
 				}
-				if err := tm.byKind[kind][0].Add(o); err != nil {
+				if st := tm.byKind[kind][0]; st.kind.tally != nil {
+					sum := newTally()
+					st.kind.tally(&st.b, sum, o)
+					tm.add(st, sum)
+				} else if err := st.Add(o); err != nil {
 					t.Fatal(err)
 				}
 			}
+		}
+		if tm.byKind["configmaps"] != nil { // of which only the number is read
+			for _, kind := range []string{"configmaps", "secrets"} {
+				tm.polled.take(kind, &tally{counts: map[string]int64{"n": 1}})
+			}
+			tm.polled.take("leases", &tally{renewed: map[string]int64{"n-node": 1}})
 		}
 		for _, st := range tm.stores {
 			st.synced = true

@@ -12,7 +12,9 @@ import (
 // encoder turns rows into chunks: one for each resource, many in a slab. It is used by one goroutine
 // and keeps its memory.
 type encoder struct {
-	forms  *[metrics][]otlp.Head
+	all    []metric // of the table, and of custom resources
+	forms  [][]otlp.Head
+	off    *[attrKeys]bool // attributes of resources that are left out
 	scope  *otlp.Group
 	pool   *otlp.Pool
 	out    func(*otlp.Chunk)
@@ -121,9 +123,9 @@ func (e *encoder) close(ctx context.Context, s *slot, top ownerHandle) error {
 func (e *encoder) resource(r *row, top ownerHandle) {
 	e.base = appendAttrs(e.base[:0], 1, r.own)
 	e.base = appendAttrs(e.base, 1, r.shared.Value())
-	e.base = appendOwner(e.base, r.owner)
+	e.base = e.appendOwner(e.base, r.owner)
 	if top != r.owner {
-		e.base = appendOwner(e.base, top)
+		e.base = e.appendOwner(e.base, top)
 	}
 }
 
@@ -144,7 +146,7 @@ func (e *encoder) part(ctx context.Context, r *row, p *sub, points, stay string,
 	e.data = e.data[:0]
 	n := 0
 	for len(points) > 0 {
-		m := metricID(points[0])
+		m, _ := metricOf(points)
 		rest := points
 		for i := range e.forms[m] {
 			var k int
@@ -169,7 +171,10 @@ func (e *encoder) part(ctx context.Context, r *row, p *sub, points, stay string,
 // metric encodes all points of one metric, which follow each other.
 func (e *encoder) metric(h *otlp.Head, m metricID, points, stay string, closing bool, start uint64) (rest string, n int) {
 	e.run = e.run[:0]
-	for len(points) > 0 && metricID(points[0]) == m {
+	for len(points) > 0 {
+		if next, _ := metricOf(points); next != m {
+			break
+		}
 		var p packedPoint
 		p, points = nextPoint(points)
 		if closing && hasPoint(stay, p.id) {
@@ -179,7 +184,7 @@ func (e *encoder) metric(h *otlp.Head, m metricID, points, stay string, closing 
 		np := otlp.NumberPoint{Attrs: e.point, Start: min(start, e.now), Time: e.now}
 		gone := false
 		switch {
-		case closing && table[m].set: // 0
+		case closing && e.all[m].set: // 0
 		case closing:
 			gone = true
 		case p.double:
@@ -247,13 +252,17 @@ func (e *encoder) release() {
 }
 
 // appendOwner appends the name and uid of an owner.
-func appendOwner(dst []byte, h ownerHandle) []byte {
+func (e *encoder) appendOwner(dst []byte, h ownerHandle) []byte {
 	if h == noOwner {
 		return dst
 	}
 	o := h.Value()
-	ks := ownerKeys[o.kind]
-	return otlp.AppendText(otlp.AppendText(dst, 1, keys[ks[0]], o.name), 1, keys[ks[1]], o.uid)
+	for i, v := range [...]string{o.name, o.uid} {
+		if k := ownerKeys[o.kind][i]; !e.off[k] {
+			dst = otlp.AppendText(dst, 1, keys[k], v)
+		}
+	}
+	return dst
 }
 
 // appendAttrs encodes packed attributes.

@@ -36,7 +36,10 @@ func everything() Config {
 	cfg.Names = Both
 	cfg.SkipEmptyReplicaSets = false
 	cfg.NodeConditionsToReport = []string{"*"}
-	cfg.Labels = map[string][]string{"pod": {"*", "*/*"}, "node": {"*", "*/*"}, "namespace": {"*", "*/*"}, "deployment": {"*", "*/*"}}
+	cfg.Labels, cfg.Annotations = map[string][]string{}, map[string][]string{}
+	for kind := range generics {
+		cfg.Labels[kind], cfg.Annotations[kind] = []string{"*", "*/*"}, []string{"*", "*/*"}
+	}
 	cfg.Metrics = map[string]Switch{}
 	for i := range table[1:] {
 		cfg.Metrics[table[i+1].Name] = Switch{true}

@@ -1,6 +1,9 @@
 package state
 
-import batchv1 "k8s.io/api/batch/v1"
+import (
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 func (b *builder) job(j *batchv1.Job) *row {
 	b.begin(&j.ObjectMeta, k8sJobUID, k8sJobName, k8sNamespaceName)
@@ -42,6 +45,10 @@ func (b *builder) cronJob(c *batchv1.CronJob) *row {
 	}
 	if !validSchedule(c.Spec.Schedule) || !validZone(zone) {
 		b.state(cronJobScheduleInvalid)
+	}
+	if b.on[cronJobNextScheduleTime] {
+		next := metav1.NewTime(nextSchedule(c))
+		b.time(cronJobNextScheduleTime, &next)
 	}
 	return b.end()
 }

@@ -3,10 +3,12 @@ package state
 import (
 	"context"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -15,8 +17,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
+
+	"stint/scrape/kube"
 )
 
 // kind is a kind of object that is watched.
@@ -26,7 +30,9 @@ type kind struct {
 	metrics     string         // kind in the table of metrics; "": none of its own
 	object      runtime.Object // what the reflector expects
 	row         func(b *builder, obj any) *row
-	api         func(c kubernetes.Interface, namespace string) listWatch
+	tally       func(b *builder, t *tally, obj any) // not nil: the kind is not watched but listed, once in a while
+	custom      *CustomResource                     // not nil: of a CRD, which is looked for
+	api         func(c *kube.Client, namespace string) listWatch
 }
 
 // listWatch is the part of a typed client that reads.
@@ -62,98 +68,127 @@ func rows[T any](build func(*builder, *T) *row) func(*builder, any) *row {
 // what they own.
 var kinds = []kind{
 	{name: "nodes", metrics: "node", object: &corev1.Node{}, row: rows((*builder).node),
-		api: func(c kubernetes.Interface, _ string) listWatch { return reading(c.CoreV1().Nodes()) }},
+		api: func(c *kube.Client, _ string) listWatch { return reading(c.Typed.CoreV1().Nodes()) }},
 	{name: "namespaces", metrics: "namespace", object: &corev1.Namespace{}, row: rows((*builder).namespace),
-		api: func(c kubernetes.Interface, _ string) listWatch { return reading(c.CoreV1().Namespaces()) }},
+		api: func(c *kube.Client, _ string) listWatch { return reading(c.Typed.CoreV1().Namespaces()) }},
 	{name: "deployments", group: "apps", namespaced: true, metrics: "deployment", object: &appsv1.Deployment{}, row: rows((*builder).deployment),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.AppsV1().Deployments(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.AppsV1().Deployments(ns)) }},
 	{name: "replicasets", group: "apps", namespaced: true, metrics: "replicaset", object: &appsv1.ReplicaSet{}, row: rows((*builder).replicaSet),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.AppsV1().ReplicaSets(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.AppsV1().ReplicaSets(ns)) }},
 	{name: "replicationcontrollers", namespaced: true, metrics: "replicationcontroller", object: &corev1.ReplicationController{}, row: rows((*builder).replicationController),
-		api: func(c kubernetes.Interface, ns string) listWatch {
-			return reading(c.CoreV1().ReplicationControllers(ns))
+		api: func(c *kube.Client, ns string) listWatch {
+			return reading(c.Typed.CoreV1().ReplicationControllers(ns))
 		}},
 	{name: "statefulsets", group: "apps", namespaced: true, metrics: "statefulset", object: &appsv1.StatefulSet{}, row: rows((*builder).statefulSet),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.AppsV1().StatefulSets(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.AppsV1().StatefulSets(ns)) }},
 	{name: "daemonsets", group: "apps", namespaced: true, metrics: "daemonset", object: &appsv1.DaemonSet{}, row: rows((*builder).daemonSet),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.AppsV1().DaemonSets(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.AppsV1().DaemonSets(ns)) }},
 	{name: "cronjobs", group: "batch", namespaced: true, metrics: "cronjob", object: &batchv1.CronJob{}, row: rows((*builder).cronJob),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.BatchV1().CronJobs(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.BatchV1().CronJobs(ns)) }},
 	{name: "jobs", group: "batch", namespaced: true, metrics: "job", object: &batchv1.Job{}, row: rows((*builder).job),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.BatchV1().Jobs(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.BatchV1().Jobs(ns)) }},
 	{name: "horizontalpodautoscalers", group: "autoscaling", namespaced: true, metrics: "hpa", object: &autoscalingv2.HorizontalPodAutoscaler{}, row: rows((*builder).autoscaler),
-		api: func(c kubernetes.Interface, ns string) listWatch {
-			return reading(c.AutoscalingV2().HorizontalPodAutoscalers(ns))
+		api: func(c *kube.Client, ns string) listWatch {
+			return reading(c.Typed.AutoscalingV2().HorizontalPodAutoscalers(ns))
 		}},
 	{name: "poddisruptionbudgets", group: "policy", namespaced: true, metrics: "poddisruptionbudget", object: &policyv1.PodDisruptionBudget{}, row: rows((*builder).podDisruptionBudget),
-		api: func(c kubernetes.Interface, ns string) listWatch {
-			return reading(c.PolicyV1().PodDisruptionBudgets(ns))
+		api: func(c *kube.Client, ns string) listWatch {
+			return reading(c.Typed.PolicyV1().PodDisruptionBudgets(ns))
 		}},
 	{name: "resourcequotas", namespaced: true, metrics: "resourcequota", object: &corev1.ResourceQuota{}, row: rows((*builder).resourceQuota),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.CoreV1().ResourceQuotas(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.CoreV1().ResourceQuotas(ns)) }},
 	{name: "endpointslices", group: "discovery.k8s.io", namespaced: true, object: &discoveryv1.EndpointSlice{}, row: rows((*builder).endpointSlice),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.DiscoveryV1().EndpointSlices(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.DiscoveryV1().EndpointSlices(ns)) }},
 	{name: "services", namespaced: true, metrics: "service", object: &corev1.Service{}, row: rows((*builder).service),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.CoreV1().Services(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.CoreV1().Services(ns)) }},
 	{name: "persistentvolumes", metrics: "persistentvolume", object: &corev1.PersistentVolume{}, row: rows((*builder).persistentVolume),
-		api: func(c kubernetes.Interface, _ string) listWatch { return reading(c.CoreV1().PersistentVolumes()) }},
+		api: func(c *kube.Client, _ string) listWatch { return reading(c.Typed.CoreV1().PersistentVolumes()) }},
 	{name: "persistentvolumeclaims", namespaced: true, metrics: "persistentvolumeclaim", object: &corev1.PersistentVolumeClaim{}, row: rows((*builder).persistentVolumeClaim),
-		api: func(c kubernetes.Interface, ns string) listWatch {
-			return reading(c.CoreV1().PersistentVolumeClaims(ns))
+		api: func(c *kube.Client, ns string) listWatch {
+			return reading(c.Typed.CoreV1().PersistentVolumeClaims(ns))
 		}},
 	// These have metrics that are off by default, and are then not watched.
 	{name: "storageclasses", group: "storage.k8s.io", metrics: "storageclass", object: &storagev1.StorageClass{}, row: rows((*builder).storageClass),
-		api: func(c kubernetes.Interface, _ string) listWatch { return reading(c.StorageV1().StorageClasses()) }},
+		api: func(c *kube.Client, _ string) listWatch { return reading(c.Typed.StorageV1().StorageClasses()) }},
 	{name: "volumeattachments", group: "storage.k8s.io", metrics: "volumeattachment", object: &storagev1.VolumeAttachment{}, row: rows((*builder).volumeAttachment),
-		api: func(c kubernetes.Interface, _ string) listWatch { return reading(c.StorageV1().VolumeAttachments()) }},
+		api: func(c *kube.Client, _ string) listWatch { return reading(c.Typed.StorageV1().VolumeAttachments()) }},
 	{name: "limitranges", namespaced: true, metrics: "limitrange", object: &corev1.LimitRange{}, row: rows((*builder).limitRange),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.CoreV1().LimitRanges(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.CoreV1().LimitRanges(ns)) }},
 	{name: "networkpolicies", group: "networking.k8s.io", namespaced: true, metrics: "networkpolicy", object: &networkingv1.NetworkPolicy{}, row: rows((*builder).networkPolicy),
-		api: func(c kubernetes.Interface, ns string) listWatch {
-			return reading(c.NetworkingV1().NetworkPolicies(ns))
+		api: func(c *kube.Client, ns string) listWatch {
+			return reading(c.Typed.NetworkingV1().NetworkPolicies(ns))
 		}},
 	{name: "ingresses", group: "networking.k8s.io", namespaced: true, metrics: "ingress", object: &networkingv1.Ingress{}, row: rows((*builder).ingress),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.NetworkingV1().Ingresses(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.NetworkingV1().Ingresses(ns)) }},
 	{name: "certificatesigningrequests", group: "certificates.k8s.io", metrics: "certificatesigningrequest", object: &certificatesv1.CertificateSigningRequest{}, row: rows((*builder).certificateSigningRequest),
-		api: func(c kubernetes.Interface, _ string) listWatch {
-			return reading(c.CertificatesV1().CertificateSigningRequests())
+		api: func(c *kube.Client, _ string) listWatch {
+			return reading(c.Typed.CertificatesV1().CertificateSigningRequests())
 		}},
 	{name: "serviceaccounts", namespaced: true, metrics: "serviceaccount", object: &corev1.ServiceAccount{}, row: rows((*builder).serviceAccount),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.CoreV1().ServiceAccounts(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.CoreV1().ServiceAccounts(ns)) }},
+	{name: "mutatingwebhookconfigurations", group: "admissionregistration.k8s.io", metrics: "webhookconfiguration", object: &admissionv1.MutatingWebhookConfiguration{}, row: rows((*builder).mutatingWebhooks),
+		api: func(c *kube.Client, _ string) listWatch {
+			return reading(c.Typed.AdmissionregistrationV1().MutatingWebhookConfigurations())
+		}},
+	{name: "validatingwebhookconfigurations", group: "admissionregistration.k8s.io", metrics: "webhookconfiguration", object: &admissionv1.ValidatingWebhookConfiguration{}, row: rows((*builder).validatingWebhooks),
+		api: func(c *kube.Client, _ string) listWatch {
+			return reading(c.Typed.AdmissionregistrationV1().ValidatingWebhookConfigurations())
+		}},
+	{name: "leases", group: "coordination.k8s.io", namespaced: true, metrics: "lease", object: &coordinationv1.Lease{}, row: rows((*builder).lease), tally: (*builder).tallyLease,
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.CoordinationV1().Leases(ns)) }},
+	// Counted for the namespaces, which have to be known.
+	{name: "configmaps", object: &metav1.PartialObjectMetadata{}, tally: (*builder).tallyObject, api: metadataOf("configmaps")},
+	{name: "secrets", object: &metav1.PartialObjectMetadata{}, tally: (*builder).tallyObject, api: metadataOf("secrets")},
 	{name: pods, namespaced: true, metrics: "pod", object: &corev1.Pod{}, row: rows((*builder).pod),
-		api: func(c kubernetes.Interface, ns string) listWatch { return reading(c.CoreV1().Pods(ns)) }},
+		api: func(c *kube.Client, ns string) listWatch { return reading(c.Typed.CoreV1().Pods(ns)) }},
+}
+
+// metadataOf reads only the metadata of a kind of the core group.
+func metadataOf(name string) func(*kube.Client, string) listWatch {
+	return func(c *kube.Client, ns string) listWatch {
+		return reading(c.Metadata.Resource(schema.GroupVersionResource{Version: "v1", Resource: name}).Namespace(ns))
+	}
 }
 
 // pods is the kind that there are most of.
 const pods = "pods"
 
 // watched are the kinds that the metrics that are on need.
-func watched(on *[metrics]bool) (all []*kind) {
+func watched(on []bool) (all []*kind) {
+	wants := wantedKinds(on)
+	for i := range kinds {
+		k := &kinds[i]
+		yes := wants[k.metrics]
+		switch k.name {
+		case "endpointslices":
+			yes = on[serviceEndpointCount]
+		case "configmaps":
+			yes = on[configMapCount]
+		case "secrets":
+			yes = on[secretCount]
+		case "leases":
+			yes = yes || on[nodeLeaseRenewTime]
+		}
+		if yes {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// wantedKinds are those that the metrics that are on are of, by their name in the table, and those
+// that the owners of pods are found by.
+func wantedKinds(on []bool) map[string]bool {
 	wants := map[string]bool{}
 	for i := range table {
 		if on[i] {
 			wants[table[i].kind] = true
 		}
 	}
-	for i := range kinds {
-		k := &kinds[i]
-		switch k.name {
-		case "endpointslices":
-			if on[serviceEndpointCount] {
-				all = append(all, k)
-			}
-			continue
-		case "replicasets", "jobs": // for the owners of pods
-			if wants["pod"] {
-				all = append(all, k)
-				continue
-			}
-		}
-		if wants[k.metrics] {
-			all = append(all, k)
-		}
+	if wants["pod"] {
+		wants["replicaset"], wants["job"] = true, true
 	}
-	return all
+	return wants
 }
 
 // rowList is a page of a list, already as rows.

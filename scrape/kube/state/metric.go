@@ -21,6 +21,7 @@ type metric struct {
 	source      string // field of the object
 	attributes  string // of its points: name=value|value; name
 	off         bool   // by default
+	generic     bool   // every kind has it
 	set         bool   // one of several states, of which the one that holds is sent as 1, and that which was left as 0 once
 
 	peer string   // k8s_cluster's name for it, which is always that of a gauge; "": the same, or none
@@ -51,9 +52,6 @@ func Metrics() []series.Metric {
 	return all
 }
 
-// labelMetrics are the metrics of labels.
-var labelMetrics = map[string]metricID{"pod": podLabels, "node": nodeLabels, "namespace": namespaceLabels, "deployment": deploymentLabels}
-
 // named finds the metric that a switch means, by either name.
 func named(name string) (ids []metricID) {
 	for i := range table {
@@ -65,18 +63,30 @@ func named(name string) (ids []metricID) {
 }
 
 // switches says which metrics are on.
-func (c *Config) switches() (on [metrics]bool) {
+func (c *Config) switches() []bool {
+	on := make([]bool, len(table))
 	for i := range table {
 		on[i] = !table[i].off
 	}
-	for kind, id := range labelMetrics {
-		on[id] = len(c.Labels[kind]) > 0
+	for kind, g := range generics {
+		on[g.labels] = len(c.Labels[kind]) > 0
+		on[g.annotations] = len(c.Annotations[kind]) > 0
 	}
+	exact := make([]bool, len(table))
 	for name, s := range c.Metrics {
 		for _, id := range named(name) {
-			on[id] = s.Enabled
+			on[id], exact[id] = s.Enabled, true
 			if of := table[id].form; of != none {
 				on[of] = s.Enabled
+			}
+		}
+	}
+	// A switch for all kinds does not make more kinds be watched, and a metric's own is stronger.
+	wants := wantedKinds(on)
+	for name, s := range c.Metrics {
+		for _, id := range ofAnyKind(name) {
+			if !exact[id] && wants[table[id].kind] {
+				on[id] = s.Enabled
 			}
 		}
 	}
@@ -89,8 +99,9 @@ func (c *Config) switches() (on [metrics]bool) {
 }
 
 // forms gives the one or two forms in which each metric is sent; none if it is off.
-func (c *Config) forms() (forms [metrics][]otlp.Head) {
+func (c *Config) forms() [][]otlp.Head {
 	on := c.switches()
+	forms := make([][]otlp.Head, len(table))
 	for i := range table {
 		m := table[i]
 		if i == int(none) || !on[i] || m.only == SemConv && c.Names == K8sCluster || m.only == K8sCluster && c.Names == SemConv {
@@ -117,7 +128,8 @@ func (c *Config) forms() (forms [metrics][]otlp.Head) {
 }
 
 // on says which metrics are sent in some form.
-func (c *Config) on() (on [metrics]bool) {
+func (c *Config) on() []bool {
+	on := make([]bool, len(table))
 	for i, forms := range c.forms() {
 		on[i] = len(forms) > 0
 	}

@@ -24,6 +24,5 @@ func (b *builder) namespace(n *corev1.Namespace) *row {
 		b.state(namespaceCondition, kv{attrCondition, string(c.Type)}, kv{attrStatus, lower(string(c.Status))})
 	}
 	b.time(namespaceCreatedTime, &n.CreationTimestamp)
-	b.labels("namespace", n.Labels)
 	return b.end()
 }

@@ -68,7 +68,6 @@ func (b *builder) node(n *corev1.Node) *row {
 		}
 	}
 	b.time(nodeCreatedTime, &n.CreationTimestamp)
-	b.labels("node", n.Labels)
 	b.time(nodeDeletionTime, n.DeletionTimestamp)
 	return b.end()
 }

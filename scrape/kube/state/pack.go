@@ -16,7 +16,7 @@ import (
 //
 // and a point is
 //
-//	metric (1 byte), attributes (1 byte: how many), attributes, kind of value (1 byte), value
+//	metric (1 or 2 bytes), attributes (1 byte: how many), attributes, kind of value (1 byte), value
 //
 // where the value is a varint, or 8 bytes for a double that is no whole number of thousandths.
 
@@ -39,6 +39,23 @@ const (
 	valueMilli
 	valueDouble
 )
+
+// packMetric appends a metric's index: those of pods, which there are most of, take one byte. The order
+// of the bytes is that of the indexes.
+func packMetric(dst []byte, id metricID) []byte {
+	if id < 0x80 {
+		return append(dst, byte(id))
+	}
+	return append(dst, byte(id>>8)|0x80, byte(id))
+}
+
+// metricOf reads it.
+func metricOf(p string) (id metricID, n int) {
+	if p[0] < 0x80 {
+		return metricID(p[0]), 1
+	}
+	return metricID(p[0]&0x7f)<<8 | metricID(p[1]), 2
+}
 
 // maxText is the longest text that is kept of an attribute, bytes: four times what Kubernetes allows
 // for most; a hostile object should not make rows large.
@@ -190,8 +207,10 @@ type packedPoint struct {
 // nextPoint reads the point at the start of p.
 func nextPoint(p string) (pt packedPoint, rest string) {
 	all := p
-	pt.metric, pt.n = metricID(p[0]), int(p[1])
-	p = p[2:]
+	var n int
+	pt.metric, n = metricOf(p)
+	pt.n = int(p[n])
+	p = p[n+1:]
 	start := p
 	for range pt.n {
 		_, p = nextAttr(p)

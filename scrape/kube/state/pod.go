@@ -40,6 +40,7 @@ func (b *builder) pod(p *corev1.Pod) *row {
 		b.quantity(podOverheadMemory, q)
 	}
 	b.podInfos(p)
+	b.observed = p.Status.ObservedGeneration
 
 	for i := range p.Spec.InitContainers {
 		c := &p.Spec.InitContainers[i]
@@ -153,7 +154,6 @@ func (b *builder) podInfos(p *corev1.Pod) {
 		b.int(podInfo, 1, attrs...)
 	}
 	b.owners(podOwner, p.OwnerReferences)
-	b.labels("pod", p.Labels)
 	if b.on[podVolumePVCInfo] {
 		for _, v := range p.Spec.Volumes {
 			switch {
@@ -200,7 +200,7 @@ func (b *builder) container(c *corev1.Container, typ string, st *corev1.Containe
 			image = st.Image
 		}
 		_, id, ok := strings.Cut(st.ContainerID, "://")
-		if ok && id != "" {
+		if ok && id != "" && !b.off[containerID] {
 			own = packHash(nil, containerID, id)
 		}
 		b.containerStatus(st)
@@ -210,15 +210,17 @@ func (b *builder) container(c *corev1.Container, typ string, st *corev1.Containe
 	}
 	attrs := packText(nil, k8sContainerName, c.Name)
 	if name, tag := splitImage(image); name != "" {
-		attrs = packText(attrs, containerImageName, name)
-		if tag != "" {
+		if !b.off[containerImageName] {
+			attrs = packText(attrs, containerImageName, name)
+		}
+		if tag != "" && !b.off[containerImageTags] {
 			attrs = packBytes(attrs, containerImageTags, shapeList, clip(tag))
 		}
 	}
-	if typ != "" {
+	if typ != "" && !b.off[k8sContainerType] {
 		attrs = packText(attrs, k8sContainerType, typ)
 	}
-	b.subs = append(b.subs, sub{string(own), unique.Make(string(attrs)), unique.Make(tidy(b.points))})
+	b.subs = append(b.subs, sub{string(own), unique.Make(string(attrs)), unique.Make(b.tidy(b.points))})
 	b.points = ofPod
 }
 

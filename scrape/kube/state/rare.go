@@ -4,7 +4,9 @@ import (
 	"strconv"
 	"strings"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -92,4 +94,44 @@ func (b *builder) serviceAccount(a *corev1.ServiceAccount) *row {
 	b.begin(&a.ObjectMeta, k8sServiceAccountUID, k8sServiceAccountName, k8sNamespaceName)
 	b.int(serviceAccountInfo, 1, kv{automountToken, boolText(or(a.AutomountServiceAccountToken, true))})
 	return b.end()
+}
+
+func (b *builder) lease(l *coordinationv1.Lease) *row {
+	b.begin(&l.ObjectMeta, k8sLeaseUID, k8sLeaseName, k8sNamespaceName)
+	if r := l.Spec.RenewTime; r != nil && b.on[leaseRenewTime] {
+		attrs := []kv{{leaseHolder, or(l.Spec.HolderIdentity, "")}}
+		if len(l.OwnerReferences) > 0 {
+			attrs = append(attrs, kv{ownerKindAttr, l.OwnerReferences[0].Kind}, kv{ownerName, l.OwnerReferences[0].Name})
+		}
+		b.milli(leaseRenewTime, r.UnixMilli(), present(attrs...)...)
+	}
+	return b.end()
+}
+
+func (b *builder) mutatingWebhooks(c *admissionv1.MutatingWebhookConfiguration) *row {
+	b.begin(&c.ObjectMeta, k8sWebhookUID, k8sWebhookName, 0)
+	b.addShared(k8sWebhookKind, "mutating")
+	for i := range c.Webhooks {
+		w := &c.Webhooks[i]
+		b.webhook(w.Name, w.FailurePolicy, w.ClientConfig.Service)
+	}
+	return b.end()
+}
+
+func (b *builder) validatingWebhooks(c *admissionv1.ValidatingWebhookConfiguration) *row {
+	b.begin(&c.ObjectMeta, k8sWebhookUID, k8sWebhookName, 0)
+	b.addShared(k8sWebhookKind, "validating")
+	for i := range c.Webhooks {
+		w := &c.Webhooks[i]
+		b.webhook(w.Name, w.FailurePolicy, w.ClientConfig.Service)
+	}
+	return b.end()
+}
+
+func (b *builder) webhook(name string, policy *admissionv1.FailurePolicyType, s *admissionv1.ServiceReference) {
+	attrs := []kv{{webhookName, name}, {failurePolicy, string(or(policy, admissionv1.Fail))}}
+	if s != nil { // else it is called by a URL
+		attrs = append(attrs, kv{serviceNamespace, s.Namespace}, kv{webhookServiceName, s.Name})
+	}
+	b.int(webhookInfo, 1, present(attrs...)...)
 }

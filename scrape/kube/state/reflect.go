@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"stint/scrape/kube"
+	"stint/scrape/kube/follow"
 )
 
 const (
@@ -31,9 +33,8 @@ const (
 	tellRefusals = 3
 )
 
-// reflect keeps a store up to date until ctx ends.
-func (s *Source) reflect(ctx context.Context, st *store, namespace string) {
-	api := st.kind.api(s.deps.Client.Typed, namespace)
+// reflect keeps a store up to date until ctx ends, or a CRD is gone.
+func (s *Source) reflect(ctx context.Context, st *store, namespace string, api listWatch) {
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			// The reflector asks for what the server's cache has, all of it in one answer: 1.5 GB of
@@ -70,6 +71,9 @@ func (s *Source) reflect(ctx context.Context, st *store, namespace string) {
 		err := r.ListAndWatchWithContext(ctx)
 		if time.Since(began) > maxRetry {
 			retry = minRetry
+		}
+		if st.kind.custom != nil && apierrors.IsNotFound(err) {
+			return
 		}
 		wait, most := retry+rand.N(retry), maxRetry
 		if err != nil && missing(err) {
@@ -108,7 +112,7 @@ func (c hurryClock) After(d time.Duration) <-chan time.Time {
 
 // missing says whether the server does not have a kind, or not for us.
 func missing(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) || apierrors.IsNotAcceptable(err)
+	return errors.Is(err, follow.ErrNoResource) || errors.Is(err, errScope) || apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) || apierrors.IsNotAcceptable(err)
 }
 
 // unsupported says whether the server can't stream a list, so that pages are asked for.
@@ -166,7 +170,15 @@ func (s *store) part(namespace string) string {
 
 // rule is what has to stand in a role.
 func (k *kind) rule() string {
-	return fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [list, watch]}", k.group, k.name)
+	verbs := "list, watch"
+	if k.tally != nil {
+		verbs = "list"
+	}
+	name := k.name
+	if k.custom != nil {
+		name = k.custom.Name
+	}
+	return fmt.Sprintf("{apiGroups: [%q], resources: [%s], verbs: [%s]}", k.group, name, verbs)
 }
 
 // Rules are what roles must allow for a configuration.
@@ -175,12 +187,22 @@ func Rules(cfg Config) (all []kube.Rule) {
 	if len(namespaces) == 0 {
 		namespaces = []string{""}
 	}
-	for _, k := range watched(&on) {
+	add := func(group, name string, verbs ...string) {
 		for _, ns := range namespaces {
-			if k.namespaced || ns == "" {
-				all = append(all, kube.Reads(k.group, k.name, ns))
-			}
+			all = append(all, kube.Rule{Group: group, Resource: name, Namespace: ns, Verbs: verbs})
 		}
+	}
+	for _, k := range watched(on) {
+		switch {
+		case !k.namespaced && len(cfg.Namespaces) > 0: // left out then
+		case k.tally != nil:
+			add(k.group, k.name, "list")
+		default:
+			add(k.group, k.name, "list", "watch")
+		}
+	}
+	for _, c := range cfg.CustomResources {
+		add(c.Group, c.Name, "list", "watch")
 	}
 	return all
 }

@@ -109,12 +109,9 @@ func newRig(t testing.TB, cfg Config, server *apiServer) *rig {
 // start begins to read, and waits until there is a first answer for each kind.
 func (r *rig) start() {
 	r.t.Helper()
-	s, t := r.Source, r.t
+	s := r.Source
 	r.term = s.newTerm()
-	ctx, stop := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	s.read(ctx, r.term, &wg)
-	t.Cleanup(func() { stop(); wg.Wait() })
+	r.begin()
 	var few, many []*store
 	for _, st := range r.term.stores {
 		if st.kind.name == pods {
@@ -129,10 +126,24 @@ func (r *rig) start() {
 	})
 }
 
+// begin begins to read.
+func (r *rig) begin() {
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	r.read(ctx, r.term, &wg)
+	r.t.Cleanup(func() { stop(); wg.Wait() })
+}
+
 // until waits for what the reflectors do.
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	r.waits(20*time.Second, what, ok)
+}
+
+// waits is until with a time of its own.
+func (r *rig) waits(within time.Duration, what string, ok func() bool) {
+	r.t.Helper()
+	deadline := time.Now().Add(within)
 	for !ok() {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("not so: %s\n%s", what, r.logged)

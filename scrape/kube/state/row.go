@@ -134,19 +134,25 @@ func (r *row) DeepCopyObject() runtime.Object { return r }
 
 // builder makes rows. It is used by one goroutine and keeps its memory.
 type builder struct {
-	cfg *Config
-	on  *[metrics]bool // which metrics have points
+	cfg  *Config
+	on   []bool          // which metrics have points
+	kind string          // in the table of metrics
+	all  []metric        // the table, and the metrics of custom resources
+	seen []bool          // of tidy
+	off  *[attrKeys]bool // attributes of resources that are left out
 
 	own, shared, points []byte
 	subs                []sub
 	row                 *row
+	meta                *metav1.ObjectMeta // of the object, for what every kind has; nil: not wanted
+	observed            int64              // generation that the controller has seen
 }
 
 // begin starts a row with the attributes of an object. uid 0: its kind is known by names alone;
 // namespace 0: it is in none.
 func (b *builder) begin(m *metav1.ObjectMeta, uid, name, namespace attrKey) {
 	b.own, b.shared, b.points, b.subs = b.own[:0], b.shared[:0], b.points[:0], b.subs[:0]
-	b.row = &row{key: keyOf(m), owner: noOwner}
+	b.row, b.meta, b.observed = &row{key: keyOf(m), owner: noOwner}, m, 0
 	if t := m.CreationTimestamp.Unix(); t > 0 && t <= math.MaxUint32 {
 		b.row.created = uint32(t)
 	}
@@ -161,26 +167,36 @@ func (b *builder) begin(m *metav1.ObjectMeta, uid, name, namespace attrKey) {
 
 // end gives the row.
 func (b *builder) end() *row {
+	if b.meta != nil {
+		b.everyKind(b.meta)
+	}
 	r := b.row
-	r.own, r.shared, r.points = string(b.own), unique.Make(string(b.shared)), tidy(b.points)
+	r.own, r.shared, r.points = string(b.own), unique.Make(string(b.shared)), b.tidy(b.points)
 	if len(b.subs) > 0 {
 		r.subs = append(make([]sub, 0, len(b.subs)), b.subs...)
 	}
 	clear(b.subs)
-	b.row = nil
+	b.row, b.meta = nil, nil
 	return r
 }
 
 // tidy brings points of one metric together, which builders mostly did, and leaves one of several
 // that are the same series: objects may have a condition twice, a receiver may not.
-func tidy(points []byte) string {
+func (b *builder) tidy(points []byte) string {
 	p := string(points)
-	var seen [metrics]bool
+	if len(b.seen) < len(b.on) {
+		b.seen = make([]bool, len(b.on))
+	}
 	good := true
 	for rest := p; len(rest) > 0 && good; {
-		m := metricID(rest[0])
-		good = !seen[m]
-		seen[m] = true
+		m, _ := metricOf(rest)
+		good = !b.seen[m]
+		b.seen[m] = true
+		_, rest = nextPoint(rest)
+	}
+	for rest := p; len(rest) > 0; { // most metrics are not those of this kind
+		m, _ := metricOf(rest)
+		b.seen[m] = false
 		_, rest = nextPoint(rest)
 	}
 	if good {
@@ -195,7 +211,7 @@ func tidy(points []byte) string {
 		list = append(list, one{pt.id, before[:len(before)-len(rest)]})
 	}
 	slices.SortStableFunc(list, func(a, b one) int { return cmp.Compare(a.id, b.id) }) // an id begins with the metric
-	out := make([]byte, 0, len(points))
+	out := make([]byte, 0, len(p))
 	for i, o := range list {
 		if i+1 == len(list) || list[i+1].id != o.id {
 			out = append(out, o.all...)
@@ -207,13 +223,13 @@ func tidy(points []byte) string {
 // add puts an attribute on the resource, if there is a value. Those that many objects have go to
 // sharedAttr.
 func (b *builder) add(k attrKey, v string) {
-	if v != "" {
+	if v != "" && !b.off[k] {
 		b.own = packText(b.own, k, v)
 	}
 }
 
 func (b *builder) addShared(k attrKey, v string) {
-	if v != "" {
+	if v != "" && !b.off[k] {
 		b.shared = packText(b.shared, k, v)
 	}
 }
@@ -225,7 +241,7 @@ type kv struct {
 }
 
 func (b *builder) head(id metricID, attrs []kv) {
-	b.points = append(b.points, byte(id), byte(len(attrs)))
+	b.points = append(packMetric(b.points, id), byte(len(attrs)))
 	for _, a := range attrs {
 		b.points = packText(b.points, a.key, a.val)
 	}
@@ -282,22 +298,21 @@ func (b *builder) time(id metricID, t *metav1.Time, attrs ...kv) {
 
 // quantity adds an amount of a resource, whole units or thousandths as the metric has it.
 func (b *builder) quantity(id metricID, q resource.Quantity, attrs ...kv) {
-	if table[id].Double {
+	if b.all[id].Double {
 		b.milli(id, q.MilliValue(), attrs...)
 	} else {
 		b.int(id, q.Value(), attrs...)
 	}
 }
 
-// labels adds the labels that are allowed.
-func (b *builder) labels(kind string, of map[string]string) {
-	id := labelMetrics[kind]
-	if !b.on[id] {
+// allowed adds the labels or annotations that are allowed.
+func (b *builder) allowed(id metricID, prefix string, globs []string, of map[string]string) {
+	if id == none || !b.on[id] {
 		return
 	}
 	var names []string
 	for name := range of {
-		if slices.ContainsFunc(b.cfg.Labels[kind], func(glob string) bool { ok, _ := path.Match(glob, name); return ok }) {
+		if slices.ContainsFunc(globs, func(glob string) bool { ok, _ := path.Match(glob, name); return ok }) {
 			names = append(names, name)
 		}
 	}
@@ -306,15 +321,15 @@ func (b *builder) labels(kind string, of map[string]string) {
 	}
 	slices.Sort(names)
 	names = names[:min(len(names), maxLabels)]
-	b.points = append(b.points, byte(id), byte(len(names)))
+	b.points = append(packMetric(b.points, id), byte(len(names)))
 	for _, name := range names {
-		b.points = packNamed(b.points, otlp.NewKey("label."+clip(name)), of[name])
+		b.points = packNamed(b.points, otlp.NewKey(prefix+clip(name)), of[name])
 	}
 	b.points = append(b.points, valueInt)
 	b.points = binary.AppendVarint(b.points, 1)
 }
 
-// maxLabels is how many labels of an object are sent at most.
+// maxLabels is how many labels, or annotations, of an object are sent at most.
 const maxLabels = 64
 
 // condition adds a condition's status with its reason.

@@ -1,101 +1,61 @@
 package state
 
 import (
-	"strconv"
+	"errors"
 	"strings"
 	"time"
 	_ "time/tzdata" // images from scratch have no zones
+
+	"github.com/robfig/cron/v3"
+	batchv1 "k8s.io/api/batch/v1"
 )
 
-// cronFields are the five fields of a schedule, with their ranges and the names that some know.
-var cronFields = [5]struct {
-	min, max int
-	names    string
-}{
-	{0, 59, ""}, {0, 23, ""}, {1, 31, ""},
-	{1, 12, "jan feb mar apr may jun jul aug sep oct nov dec "},
-	{0, 6, "sun mon tue wed thu fri sat "},
+// parseSchedule reads a CronJob's schedule with the parser that Kubernetes' controller has.
+func parseSchedule(s string) (cron.Schedule, error) {
+	if (strings.HasPrefix(s, "TZ=") || strings.HasPrefix(s, "CRON_TZ=")) && !strings.Contains(s, " ") {
+		return nil, errors.New("a time zone and no schedule") // the parser panics
+	}
+	return cron.ParseStandard(s)
 }
 
-// validSchedule says whether Kubernetes can make sense of a CronJob's schedule
-// (kubernetes.io/docs/concepts/workloads/controllers/cron-jobs, "Schedule syntax").
 func validSchedule(s string) bool {
-	if rest, ok := strings.CutPrefix(s, "TZ="); ok {
-		return validZoned(rest)
-	}
-	if rest, ok := strings.CutPrefix(s, "CRON_TZ="); ok {
-		return validZoned(rest)
-	}
-	if every, ok := strings.CutPrefix(s, "@every "); ok {
-		_, err := time.ParseDuration(every)
-		return err == nil
-	}
-	switch s {
-	case "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly":
-		return true
-	}
-	fields := strings.Fields(s)
-	if len(fields) != len(cronFields) {
-		return false
-	}
-	for i, f := range fields {
-		for part := range strings.SplitSeq(f, ",") {
-			if !validPart(part, i) {
-				return false
-			}
-		}
-	}
-	return true
+	_, err := parseSchedule(s)
+	return err == nil
 }
 
-// validZoned is a schedule behind a time zone, which old servers let pass.
-func validZoned(s string) bool {
-	zone, rest, ok := strings.Cut(s, " ")
-	return ok && validZone(zone) && !strings.HasPrefix(rest, "TZ=") && !strings.HasPrefix(rest, "CRON_TZ=") && validSchedule(strings.TrimSpace(rest))
-}
-
-// validPart is one of a list: *, ?, n, n-m, each with /step.
-func validPart(s string, field int) bool {
-	f := &cronFields[field]
-	span, step, stepped := strings.Cut(s, "/")
-	if stepped {
-		if n, err := strconv.ParseUint(step, 10, 16); err != nil || n == 0 {
-			return false
-		}
-	}
-	if span == "*" || span == "?" {
-		return true
-	}
-	from, to, ranged := strings.Cut(span, "-")
-	a, ok := cronNumber(from, field)
-	if !ok || a < f.min || a > f.max {
-		return false
-	}
-	if !ranged {
-		return true
-	}
-	b, ok := cronNumber(to, field)
-	return ok && b >= a && b <= f.max
-}
-
-func cronNumber(s string, field int) (int, bool) {
-	if names := cronFields[field].names; len(s) == 3 && names != "" {
-		if i := strings.Index(names, strings.ToLower(s)+" "); i >= 0 && i%4 == 0 {
-			return cronFields[field].min + i/4, true
-		}
-	}
-	n, err := strconv.ParseUint(s, 10, 16)
-	return int(n), err == nil
-}
-
-// validZone says whether a CronJob's time zone exists; "" is that of the controller.
-func validZone(zone string) bool {
+// zoneOf finds a CronJob's time zone; "" is that of the controller, which is UTC in its images.
+func zoneOf(zone string) (*time.Location, error) {
 	if zone == "" {
-		return true
+		return time.UTC, nil
 	}
 	if strings.EqualFold(zone, "Local") { // the API refuses it
-		return false
+		return nil, errors.New("no zone has this name")
 	}
-	_, err := time.LoadLocation(zone)
+	return time.LoadLocation(zone)
+}
+
+func validZone(zone string) bool {
+	_, err := zoneOf(zone)
 	return err == nil
+}
+
+// nextSchedule is the first time of a schedule after the last one, or after the creation of a CronJob that
+// has not run yet; zero if there is none, or it is suspended.
+func nextSchedule(c *batchv1.CronJob) time.Time {
+	schedule, err := parseSchedule(c.Spec.Schedule)
+	if err != nil || or(c.Spec.Suspend, false) {
+		return time.Time{}
+	}
+	zone, err := zoneOf(or(c.Spec.TimeZone, ""))
+	if err != nil {
+		return time.Time{}
+	}
+	last := c.CreationTimestamp
+	if t := c.Status.LastScheduleTime; t != nil {
+		last = *t
+	}
+	if last.IsZero() {
+		return time.Time{}
+	}
+	return schedule.Next(last.In(zone))
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // apiServer lists and watches what it is given, as a Kubernetes API server does, in JSON.
@@ -38,6 +40,7 @@ type served struct {
 	reason           string // of the status
 	noStreams        bool   // lists can't be streamed
 	listed, streamed int
+	accepts          string // of the last list
 }
 
 type object = map[string]any
@@ -224,6 +227,7 @@ func (a *apiServer) list(w http.ResponseWriter, req *http.Request, r *served, na
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r.listed++
+	r.accepts = req.Header.Get("Accept")
 	all := r.visible(namespace)
 	from, _ := strconv.Atoi(req.FormValue("continue"))
 	limit, _ := strconv.Atoi(req.FormValue("limit"))
@@ -241,6 +245,9 @@ func (a *apiServer) list(w http.ResponseWriter, req *http.Request, r *served, na
 func listKind(path string) (kind, version string) {
 	for i := range kinds {
 		if k := &kinds[i]; strings.HasSuffix(path, "/"+k.name) {
+			if _, ok := k.object.(*metav1.PartialObjectMetadata); ok {
+				return "PartialObjectMetadataList", "meta.k8s.io/v1"
+			}
 			version = strings.TrimPrefix(strings.TrimPrefix(strings.TrimSuffix(k.path(), "/"+k.name), "/apis/"), "/api/")
 			return strings.TrimPrefix(fmt.Sprintf("%T", k.object)[strings.Index(fmt.Sprintf("%T", k.object), "."):], ".") + "List", version
 		}

@@ -16,7 +16,7 @@ func (b *builder) service(s *corev1.Service) *row {
 	b.begin(&s.ObjectMeta, k8sServiceUID, k8sServiceName, k8sNamespaceName)
 	b.addShared(k8sServiceType, string(s.Spec.Type))
 	b.addShared(k8sServiceTraffic, or(s.Spec.TrafficDistribution, ""))
-	if s.Spec.PublishNotReadyAddresses {
+	if s.Spec.PublishNotReadyAddresses && !b.off[k8sServiceNotReady] {
 		b.shared = packBool(b.shared, k8sServiceNotReady, true)
 	}
 	if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
@@ -111,22 +111,34 @@ func (e *endpoints) change(k key, old, now *slice) {
 
 // complete gives the row of a service with the points of its endpoints: the same if it has them.
 func (e *endpoints) complete(r *row) *row {
-	points := e.points(r.service())
+	return r.with(e.points(r.service()))
+}
+
+// with gives the row with points that come from elsewhere, and no others of that kind.
+func (r *row) with(points text) *row {
 	switch {
 	case len(r.subs) == 1 && r.subs[0].points == points, len(r.subs) == 0 && points == noText:
 		return r
 	}
 	c := *r
-	c.subs = []sub{{shared: noText, points: points}}
+	c.subs = nil
+	if points != noText {
+		c.subs = []sub{{shared: noText, points: points}}
+	}
 	return &c
 }
 
 // service reads the name of a service out of its row.
 func (r *row) service() serviceName {
+	namespace, _ := nextAttr(r.shared.Value())
+	return serviceName{namespace.bytes, r.name()}
+}
+
+// name reads the name of an object with a uid out of its row.
+func (r *row) name() string {
 	_, rest := nextAttr(r.own)
 	name, _ := nextAttr(rest)
-	namespace, _ := nextAttr(r.shared.Value())
-	return serviceName{namespace.bytes, name.bytes}
+	return name.bytes
 }
 
 // points are those of a service, packed.
@@ -152,7 +164,7 @@ func (e *endpoints) points(of serviceName) text {
 	}) {
 		e.b.int(serviceEndpointCount, sums[k], present(kv{endpointCondition, k.condition}, kv{endpointAddressType, k.address}, kv{endpointZone, k.zone})...)
 	}
-	t := unique.Make(tidy(e.b.points))
+	t := unique.Make(e.b.tidy(e.b.points))
 	e.texts[serviceName{strings.Clone(of.namespace), strings.Clone(of.name)}] = t
 	return t
 }

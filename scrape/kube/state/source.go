@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +21,10 @@ const scopeName = "stint/scrape/kube/state"
 type Source struct {
 	cfg     Config
 	deps    kube.Deps
-	forms   [metrics][]otlp.Head
-	on      [metrics]bool
+	all     []metric // of the table, and of custom resources
+	forms   [][]otlp.Head
+	on      []bool
+	off     *[attrKeys]bool // attributes of resources
 	kinds   []*kind
 	scope   *otlp.Group
 	metrics selfMetrics
@@ -35,14 +38,20 @@ type term struct {
 	stores    []*store
 	byKind    map[string][]*store
 	endpoints *endpoints
+	polled    *polled
 }
 
 // New makes the source of a checked configuration. It asks nothing yet.
 func New(cfg Config, d kube.Deps) (*Source, error) {
-	s := &Source{cfg: cfg, deps: d, forms: cfg.forms(), on: cfg.on(), metrics: newSelfMetrics()}
-	for _, k := range watched(&s.on) {
+	s := &Source{cfg: cfg, deps: d, all: table, forms: cfg.forms(), on: cfg.on(), off: cfg.without(), metrics: newSelfMetrics()}
+	for _, k := range watched(s.on) {
 		if cfg.Enabled && (k.namespaced || len(cfg.Namespaces) == 0) {
 			s.kinds = append(s.kinds, k)
+		}
+	}
+	if cfg.Enabled {
+		if err := s.addCustom(); err != nil {
+			return nil, err
 		}
 	}
 	s.scope = otlp.NewGroup(nil, otlp.SchemaURL, scopeName, d.Version)
@@ -50,6 +59,24 @@ func New(cfg Config, d kube.Deps) (*Source, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return s, nil
+}
+
+// addCustom adds the kinds and metrics of custom resources.
+func (s *Source) addCustom() error {
+	s.all = slices.Clip(s.all)
+	for i := range s.cfg.CustomResources {
+		c := &s.cfg.CustomResources[i]
+		k, err := s.customKind(c, len(s.all))
+		if err != nil {
+			return fmt.Errorf("state.custom_resources[%d]: %w", i, err)
+		}
+		s.kinds = append(s.kinds, k)
+		for j := range c.Metrics {
+			m := c.Metrics[j].metric(k.name)
+			s.all, s.on, s.forms = append(s.all, m), append(s.on, true), append(s.forms, []otlp.Head{otlp.NewHead(m.Metric)})
+		}
+	}
+	return nil
 }
 
 // Run works until ctx ends.
@@ -95,7 +122,15 @@ func (s *Source) read(ctx context.Context, t *term, wg *sync.WaitGroup) {
 	}
 	for _, k := range s.kinds {
 		for i, st := range t.byKind[k.name] {
-			wg.Go(func() { s.reflect(ctx, st, namespaces[i]) })
+			if k.tally != nil {
+				wg.Go(func() { s.poll(ctx, t, st, namespaces[i]) })
+				continue
+			}
+			if k.custom != nil {
+				wg.Go(func() { s.followCustom(ctx, st, namespaces[i]) })
+				continue
+			}
+			wg.Go(func() { s.reflect(ctx, st, namespaces[i], k.api(s.deps.Client, namespaces[i])) })
 		}
 	}
 }
@@ -103,21 +138,45 @@ func (s *Source) read(ctx context.Context, t *term, wg *sync.WaitGroup) {
 // newTerm makes empty stores.
 func (s *Source) newTerm() *term {
 	t := &term{byKind: map[string][]*store{}}
-	t.endpoints = &endpoints{services: map[serviceName]map[key]*slice{}, texts: map[serviceName]text{}, b: builder{cfg: &s.cfg, on: &s.on}}
+	t.endpoints = &endpoints{services: map[serviceName]map[key]*slice{}, texts: map[serviceName]text{}, b: s.newBuilder("")}
+	t.polled = &polled{counts: map[string]map[string]int64{}, b: s.newBuilder("")}
 	for _, k := range s.kinds {
 		for range max(1, len(s.cfg.Namespaces)) {
-			st := newStore(k, &s.cfg, &s.on)
+			st := newStore(k, s.newBuilder(k.metrics))
 			switch k.name {
 			case "services":
 				st.complete = t.endpoints.complete
 			case "endpointslices":
 				st.change = t.endpoints.change
+			case "nodes":
+				st.complete = t.polled.node
+			case "namespaces":
+				st.complete = t.polled.namespace
+			}
+			if k.custom != nil {
+				st.full = s.fullKind(k)
 			}
 			t.stores = append(t.stores, st)
 			t.byKind[k.name] = append(t.byKind[k.name], st)
 		}
 	}
 	return t
+}
+
+// fullKind counts objects for whose points there is no room, and says so once a term.
+func (s *Source) fullKind(k *kind) func() {
+	var told sync.Once
+	return func() {
+		s.metrics.leftOut.WithLabelValues("limit").Inc()
+		told.Do(func() {
+			s.deps.Log.Warn("a custom resource has more series than are sent; those of the objects that came last are missing", "kind", k.name, "limit", maxKindSeries)
+		})
+	}
+}
+
+// newBuilder makes one for a kind, as the table names it.
+func (s *Source) newBuilder(kind string) builder {
+	return builder{cfg: &s.cfg, on: s.on, kind: kind, all: s.all, off: s.off}
 }
 
 // podInterval is how often pods are sent.
@@ -175,6 +234,7 @@ type selfMetrics struct {
 	skipped  *prometheus.CounterVec
 	failures *prometheus.CounterVec
 	unclosed prometheus.Counter
+	leftOut  *prometheus.CounterVec
 	outcome  *prometheus.CounterVec
 }
 
@@ -193,6 +253,12 @@ func newSelfMetrics() selfMetrics {
 			Name: "stint_state_unclosed_objects_total", Help: "Objects that went while so many others did that their series were not closed; they end by themselves later.",
 		}),
 	}
+	m.leftOut = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stint_state_left_out_values_total", Help: "Fields of custom resources that no points were made of, by reason: type (no value of the kind that the metric wants), limit (too many series of an object, or of the kind).",
+	}, []string{"reason"})
+	for _, reason := range []string{"type", "limit"} {
+		m.leftOut.WithLabelValues(reason)
+	}
 	for o, name := range map[otlp.Outcome]string{otlp.Delivered: "delivered", otlp.Dropped: "dropped", otlp.Aborted: "aborted"} {
 		m.settled[o] = m.outcome.WithLabelValues(name)
 	}
@@ -203,7 +269,7 @@ func newSelfMetrics() selfMetrics {
 }
 
 func (m *selfMetrics) register(reg prometheus.Registerer, s *Source) error {
-	for _, c := range []prometheus.Collector{m.outcome, m.skipped, m.failures, m.unclosed, objects{s}} {
+	for _, c := range []prometheus.Collector{m.outcome, m.skipped, m.failures, m.unclosed, m.leftOut, objects{s}} {
 		if err := reg.Register(c); err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"stint/export/otlp"
+	"stint/scrape/kube/replay"
 )
 
 // uid makes a uid of a number.
@@ -178,9 +179,8 @@ func TestReplacedWhileAway(t *testing.T) {
 // The store of a reflector must know tombstones; informers make them.
 func TestTombstone(t *testing.T) {
 	cfg := Defaults()
-	on := cfg.on()
 	k := &kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == pods })]
-	st := newStore(k, &cfg, &on)
+	st := newStore(k, builder{cfg: &cfg, on: cfg.on(), kind: k.metrics, all: table, off: cfg.without()})
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a", UID: "u"}}
 	if err := st.Add(p); err != nil || st.size() != 1 {
 		t.Fatal(err, st.size())
@@ -198,7 +198,7 @@ func TestTombstone(t *testing.T) {
 // An update that changes nothing that is told keeps the row.
 func TestUnchangedRow(t *testing.T) {
 	b := newBench(t, Defaults(), pods)
-	p := syntheticPod(1)
+	p := replay.Pod(1)
 	b.send(p)
 	row := b.st.slots[0].row
 	p.ManagedFields, p.ResourceVersion = nil, "7"
@@ -488,7 +488,7 @@ func counted(t testing.TB, c prometheus.Metric) float64 {
 // owners that can't be had, nor for ever.
 func TestPodsWaitForOwners(t *testing.T) {
 	b := newBench(t, Defaults(), pods)
-	b.send(syntheticPod(1))
+	b.send(replay.Pod(1))
 	tm := b.e.t
 	sent := func() int {
 		b.f.reset()

@@ -19,6 +19,7 @@ type store struct {
 
 	change   func(k key, old, now *slice) // nil, or told of each change
 	complete func(*row) *row              // nil, or adds to a row what comes from elsewhere
+	full     func()                       // nil, or told of each row whose points are left out; see maxKindSeries
 
 	mu     sync.Mutex // guards everything below
 	slots  []slot     // a slot keeps its place, so that a walk meets each once
@@ -26,6 +27,7 @@ type store struct {
 	free   []uint32
 	ended  []slot // objects that are gone and whose series were not closed yet
 	lost   int    // that were not remembered; see maxEnded
+	series int    // of all rows, if full is set
 	synced bool   // listed once
 	failed bool   // could not be read last
 	told   bool   // that was logged
@@ -35,10 +37,10 @@ type store struct {
 // intervals so many go only when someone deletes whole namespaces and destinations are stuck.
 const maxEnded = 100_000
 
-func newStore(k *kind, cfg *Config, on *[metrics]bool) *store {
+func newStore(k *kind, b builder) *store {
 	h := fnv.New32a()
 	io.WriteString(h, "state/"+k.name)
-	return &store{kind: k, b: builder{cfg: cfg, on: on}, lane: h.Sum32(), index: map[key]uint32{}}
+	return &store{kind: k, b: b, lane: h.Sum32(), index: map[key]uint32{}}
 }
 
 // laneOf spreads the objects of a kind over lanes; one stays in its own.
@@ -129,9 +131,14 @@ func (s *store) Resync() error { return nil }
 func (s *store) put(r *row) {
 	i, ok := s.index[r.key]
 	var old *row
+	if ok {
+		old = s.slots[i].row
+	}
+	if s.full != nil {
+		r = s.fit(r, old)
+	}
 	switch {
 	case ok:
-		old = s.slots[i].row
 		s.slots[i].row = r
 	case len(s.free) > 0:
 		i = s.free[len(s.free)-1]
@@ -144,6 +151,30 @@ func (s *store) put(r *row) {
 	if s.change != nil {
 		s.change(r.key, old.slices(), r.slice)
 	}
+}
+
+// fit leaves out the points of a row for which there is no room among those of the kind. Needs s.mu.
+func (s *store) fit(r, old *row) *row {
+	s.series -= old.series()
+	if n := r.series(); s.series+n <= maxKindSeries {
+		s.series += n
+		return r
+	}
+	s.full()
+	bare := *r
+	bare.points = ""
+	return &bare
+}
+
+// series is how many points a row, if there is one, has of its own.
+func (r *row) series() (n int) {
+	if r == nil {
+		return 0
+	}
+	for p := r.points; p != ""; n++ {
+		_, p = nextPoint(p)
+	}
+	return n
 }
 
 // slices is what a row, if there is one, has of an EndpointSlice.
@@ -161,6 +192,9 @@ func (s *store) drop(k key) {
 		return
 	}
 	old := s.slots[i]
+	if s.full != nil {
+		s.series -= old.row.series()
+	}
 	delete(s.index, k)
 	s.slots[i] = slot{}
 	s.free = append(s.free, i)

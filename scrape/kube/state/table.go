@@ -3,7 +3,7 @@ package state
 import "stint/export/otlp"
 
 // metricID is an index into the table of metrics.
-type metricID uint8
+type metricID uint16
 
 const (
 	none metricID = iota
@@ -71,10 +71,13 @@ const (
 	nodeLabels
 	nodeCreatedTime
 	nodeDeletionTime
+	nodeLeaseRenewTime
 	namespacePhase
 	namespaceCondition
 	namespaceCreatedTime
 	namespaceLabels
+	configMapCount
+	secretCount
 	deploymentPodDesired
 	deploymentPodAvailable
 	deploymentPodReplicas
@@ -133,6 +136,7 @@ const (
 	cronJobSuspended
 	cronJobInfo
 	cronJobScheduleInvalid
+	cronJobNextScheduleTime
 	hpaPodMax
 	hpaPodMin
 	hpaPodCurrent
@@ -188,6 +192,8 @@ const (
 	ingressTLS
 	csrCondition
 	serviceAccountInfo
+	leaseRenewTime
+	webhookInfo
 
 	// Forms of k8s_cluster that are not just another name.
 	theirPodPhase
@@ -204,8 +210,8 @@ const (
 	metrics // how many
 )
 
-// table is every metric of this package, in the order of the catalogue.
-var table = [metrics]metric{
+// catalogued are the metrics that have a row of their own in the catalogue, in its order.
+var catalogued = [metrics]metric{
 	podStatusPhase: {Metric: otlp.Metric{Name: "k8s.pod.status.phase", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "pod", desc: "1 for the phase that the pod is in.", only: SemConv, set: true, attributes: "k8s.pod.status.phase=Pending|Running|Succeeded|Failed|Unknown",
 		source: "Pod .status.phase"},
@@ -398,6 +404,9 @@ var table = [metrics]metric{
 	nodeDeletionTime: {Metric: otlp.Metric{Name: "k8s.node.deletion_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
 		kind: "node", desc: "When the node has to be gone, Unix time.", off: true,
 		source: "Node .metadata.deletionTimestamp (only when set)"},
+	nodeLeaseRenewTime: {Metric: otlp.Metric{Name: "k8s.node.lease.renew_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
+		kind: "node", desc: "When the kubelet renewed the node's lease last, Unix time; read once a minute.", off: true,
+		source: "Lease .spec.renewTime in kube-node-lease"},
 	namespacePhase: {Metric: otlp.Metric{Name: "k8s.namespace.phase", Unit: "{namespace}", Instrument: otlp.UpDown},
 		kind: "namespace", desc: "1 for the phase that the namespace is in.", only: SemConv, set: true, attributes: "k8s.namespace.phase=active|terminating",
 		source: "Namespace .status.phase"},
@@ -410,6 +419,12 @@ var table = [metrics]metric{
 	namespaceLabels: {Metric: otlp.Metric{Name: "k8s.namespace.labels", Unit: "1", Instrument: otlp.Gauge},
 		kind: "namespace", desc: "1, with labels of the namespace in the attributes: those that state.labels names.", off: true, attributes: "label.<name>",
 		source: "Namespace .metadata.labels"},
+	configMapCount: {Metric: otlp.Metric{Name: "k8s.configmap.count", Unit: "{object}", Instrument: otlp.Gauge},
+		kind: "namespace", desc: "ConfigMaps of the namespace; counted once a minute.", off: true,
+		source: "number of ConfigMaps, of which only metadata are read"},
+	secretCount: {Metric: otlp.Metric{Name: "k8s.secret.count", Unit: "{object}", Instrument: otlp.Gauge},
+		kind: "namespace", desc: "Secrets of the namespace; counted once a minute.", off: true,
+		source: "number of Secrets, of which only metadata are read"},
 	deploymentPodDesired: {Metric: otlp.Metric{Name: "k8s.deployment.pod.desired", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "deployment", desc: "Pods that the deployment wants.", peer: "k8s.deployment.desired",
 		source: "Deployment .spec.replicas (nil means 1)"},
@@ -584,6 +599,9 @@ var table = [metrics]metric{
 	cronJobScheduleInvalid: {Metric: otlp.Metric{Name: "k8s.cronjob.schedule_invalid", Unit: "1", Instrument: otlp.UpDown},
 		kind: "cronjob", desc: "1 if the schedule or the time zone makes no sense.", set: true,
 		source: "CronJob .spec.schedule or .spec.timeZone that does not parse"},
+	cronJobNextScheduleTime: {Metric: otlp.Metric{Name: "k8s.cronjob.next_schedule_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
+		kind: "cronjob", desc: "When the next job is due, Unix time: the first time of the schedule after the last one, or after the creation; not of a suspended one.", off: true,
+		source: "CronJob .spec.schedule, .spec.timeZone (UTC without), .status.lastScheduleTime"},
 	hpaPodMax: {Metric: otlp.Metric{Name: "k8s.hpa.pod.max", Unit: "{pod}", Instrument: otlp.UpDown},
 		kind: "hpa", desc: "Most pods that the autoscaler asks for.", peer: "k8s.hpa.max_replicas",
 		source: "HorizontalPodAutoscaler(v2) .spec.maxReplicas"},
@@ -750,6 +768,12 @@ var table = [metrics]metric{
 	serviceAccountInfo: {Metric: otlp.Metric{Name: "k8s.serviceaccount.info", Unit: "1", Instrument: otlp.Gauge},
 		kind: "serviceaccount", desc: "1, with whether tokens are mounted in the attributes.", off: true, attributes: "automount_token",
 		source: "ServiceAccount"},
+	leaseRenewTime: {Metric: otlp.Metric{Name: "k8s.lease.renew_time", Unit: "s", Instrument: otlp.Gauge, Double: true},
+		kind: "lease", desc: "When the lease was renewed last, Unix time; read once a minute.", off: true, attributes: "owner_kind; owner_name; lease_holder",
+		source: "Lease .spec.renewTime, .spec.holderIdentity"},
+	webhookInfo: {Metric: otlp.Metric{Name: "k8s.webhookconfiguration.info", Unit: "1", Instrument: otlp.Gauge},
+		kind: "webhookconfiguration", desc: "1 for each webhook of the configuration.", off: true, attributes: "webhook_name; failure_policy; service_namespace; service_name",
+		source: "MutatingWebhookConfiguration / ValidatingWebhookConfiguration"},
 
 	theirPodPhase: {Metric: otlp.Metric{Name: "k8s.pod.phase", Unit: "", Instrument: otlp.Gauge},
 		kind: "pod", desc: "Phase of the pod: 1 Pending, 2 Running, 3 Succeeded, 4 Failed, 5 Unknown.", only: K8sCluster, form: podStatusPhase},

@@ -33,7 +33,6 @@ func (b *builder) deployment(d *appsv1.Deployment) *row {
 		b.scaled(deploymentRollingupdateMaxSurge, u.MaxSurge, desired, true)
 	}
 	b.time(deploymentCreatedTime, &d.CreationTimestamp)
-	b.labels("deployment", d.Labels)
 	return b.end()
 }
 
@@ -52,6 +51,7 @@ func (b *builder) replicaSet(r *appsv1.ReplicaSet) *row {
 	b.row.owner = controller(&r.ObjectMeta)
 	desired := or(r.Spec.Replicas, 1)
 	if desired == 0 && r.Status.Replicas == 0 && b.cfg.SkipEmptyReplicaSets {
+		b.meta = nil
 		return b.end() // for the sake of its owner only
 	}
 	b.int(replicaSetPodDesired, int64(desired))
@@ -59,6 +59,7 @@ func (b *builder) replicaSet(r *appsv1.ReplicaSet) *row {
 	b.int(replicaSetPodReady, int64(r.Status.ReadyReplicas))
 	b.int(replicaSetPodReplicas, int64(r.Status.Replicas))
 	b.owners(replicaSetOwner, r.OwnerReferences)
+	b.observed = r.Status.ObservedGeneration
 	return b.end()
 }
 
@@ -87,6 +88,7 @@ func (b *builder) replicationController(r *corev1.ReplicationController) *row {
 	b.int(replicationControllerPodDesired, int64(or(r.Spec.Replicas, 1)))
 	b.int(replicationControllerPodAvailable, int64(r.Status.AvailableReplicas))
 	b.int(replicationControllerPodReady, int64(r.Status.ReadyReplicas))
+	b.observed = r.Status.ObservedGeneration
 	return b.end()
 }
 
@@ -130,5 +132,6 @@ func (b *builder) podDisruptionBudget(p *policyv1.PodDisruptionBudget) *row {
 	b.int(pdbPodDesiredHealthy, int64(p.Status.DesiredHealthy))
 	b.int(pdbPodDisruptionsAllowed, int64(p.Status.DisruptionsAllowed))
 	b.int(pdbPodExpected, int64(p.Status.ExpectedPods))
+	b.observed = p.Status.ObservedGeneration
 	return b.end()
 }
