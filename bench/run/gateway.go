@@ -15,7 +15,7 @@ import (
 
 // gatewayResult is what a gateway costs that takes logs and hands them on, a median of rounds.
 type gatewayResult struct {
-	Gateway             string    `json:"gateway"` // stint-cluster or otelcol
+	Gateway             string    `json:"gateway"` // stint-cluster, grpc-go alone or otelcol
 	In                  string    `json:"in"`      // compression of what it is sent
 	Out                 string    `json:"out"`     // and of what it sends
 	RecordsPerCPUSecond float64   `json:"records_per_cpu_second"`
@@ -57,11 +57,15 @@ func (b *bench) gateway(ctx context.Context, rounds int) ([]gatewayResult, error
 	for _, n := range gatewayBatches {
 		theirs = append(theirs, gatewayResult{Gateway: fmt.Sprintf("otelcol, batch %d", n), In: "none", Out: "none"})
 	}
+	floor := []gatewayResult{{Gateway: "grpc-go alone", In: "none", Out: "none"}}
 	for range rounds { // interleaved, so that a slow spell of the machine hits them alike
 		for i := range ours {
 			if err := b.gatewayRound(ctx, cluster, clusterConfig, &ours[i]); err != nil {
 				return nil, fmt.Errorf("gateway %s to %s: %w", ours[i].In, ours[i].Out, err)
 			}
+		}
+		if err := b.gatewayRound(ctx, b.relayBinary, relayConfig, &floor[0]); err != nil {
+			return nil, fmt.Errorf("relay: %w", err)
 		}
 		for i, n := range gatewayBatches {
 			if err := b.gatewayRound(ctx, collector, collectorConfig(n), &theirs[i]); err != nil {
@@ -69,18 +73,21 @@ func (b *bench) gateway(ctx context.Context, rounds int) ([]gatewayResult, error
 			}
 		}
 	}
-	all := append(ours, theirs...)
+	all := slices.Concat(ours, floor, theirs)
 	best := 0.0
 	for i := range all {
 		sorted := slices.Sorted(slices.Values(all[i].Rounds))
 		all[i].RecordsPerCPUSecond = sorted[len(sorted)/2]
-		if i >= len(ours) {
+		if i >= len(ours)+len(floor) {
 			best = max(best, all[i].RecordsPerCPUSecond)
 		}
 	}
 	all[0].Ratio = all[0].RecordsPerCPUSecond / best
 	return all, nil
 }
+
+// relayConfig is what grpc-go and the kernel cost alone: no gateway over them can do better.
+func relayConfig(_, listen, to, _ string) string { return listen + " " + to }
 
 // clusterConfig is stint-cluster with its defaults.
 func clusterConfig(dir, listen, to, compression string) string {

@@ -31,6 +31,7 @@ type bench struct {
 	sendBinary    string
 	floodBinary   string
 	kubeapiBinary string
+	relayBinary   string
 
 	agentCPU, sinkCPU int // -1 = any
 	containers, rate  int // 0 = the scenario's own
@@ -145,13 +146,14 @@ func run(ctx context.Context, b *bench, opt options) error {
 		if _, err := os.Stat(b.agentBinary); err != nil {
 			return fmt.Errorf("%w: run make build first", err)
 		}
-		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink", "./cmd/pack", "./cmd/send", "./cmd/flood", "./cmd/kubeapi")
+		build := exec.CommandContext(ctx, "go", "build", "-o", b.dir+"/", "./cmd/gen", "./cmd/sink", "./cmd/pack", "./cmd/send", "./cmd/flood", "./cmd/kubeapi", "./cmd/relay")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("build gen, sink, pack, send, flood and kubeapi (in the bench directory?): %w", err)
 		}
 		b.genBinary, b.sinkBinary, b.packBinary = filepath.Join(b.dir, "gen"), filepath.Join(b.dir, "sink"), filepath.Join(b.dir, "pack")
 		b.sendBinary, b.floodBinary, b.kubeapiBinary = filepath.Join(b.dir, "send"), filepath.Join(b.dir, "flood"), filepath.Join(b.dir, "kubeapi")
+		b.relayBinary = filepath.Join(b.dir, "relay")
 	}
 
 	res := result{

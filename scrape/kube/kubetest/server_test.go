@@ -32,7 +32,7 @@ func TestServer(t *testing.T) {
 	if _, err := leases.Get(t.Context(), "stint-cluster", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("a lease with its role: %v, want not found", err)
 	}
-	if _, err := leases.List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
-		t.Errorf("a list of leases: %v, want forbidden", err)
+	if _, err := c.Typed.CoreV1().Secrets("stint").List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a list of secrets: %v, want forbidden", err)
 	}
 }
