@@ -46,6 +46,7 @@ func (c *change) apply(r *request) (_ *request, lost int, err error) {
 	if len(r.pieces) == 0 {
 		return nil, 0, errors.New("a request can't be taken apart, so that its attributes can't be changed")
 	}
+	r = r.apart()
 	changed := &request{signal: r.signal, pieces: make([]piece, 0, len(r.pieces))}
 	c.buf = changedRecords.Get().(*[]byte)
 	buf := (*c.buf)[:0]

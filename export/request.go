@@ -1,6 +1,8 @@
 package export
 
 import (
+	"slices"
+
 	"stint/export/otlp"
 )
 
@@ -18,7 +20,7 @@ type request struct {
 
 // piece is a chunk or a part of one.
 type piece struct {
-	group   *otlp.Group
+	group   *otlp.Group // nil: data is framed, as in [otlp.Chunk]
 	data    []byte
 	records int
 }
@@ -45,6 +47,28 @@ func newRequest(signal otlp.Signal, chunks []*otlp.Chunk) *request {
 	return r
 }
 
+// apart is the request with a piece for each resource and scope, for who looks at them or cuts between records.
+func (r *request) apart() *request {
+	if !slices.ContainsFunc(r.pieces, func(p piece) bool { return p.group == nil }) {
+		return r
+	}
+	all := &request{signal: r.signal, id: r.id}
+	for _, p := range r.pieces {
+		if p.group != nil {
+			all.add(p)
+			continue
+		}
+		parts, err := otlp.Pieces(r.signal, p.data)
+		if err != nil {
+			panic("bug: a chunk is not valid OTLP: " + err.Error())
+		}
+		for _, x := range parts {
+			all.add(piece{x.Group, x.Data, x.Records})
+		}
+	}
+	return all
+}
+
 // buffers are the bytes of the request, in pieces. They must not be changed.
 func (r *request) buffers() (bufs [][]byte, size int) {
 	if r.bufs != nil {
@@ -59,8 +83,9 @@ func (r *request) buffers() (bufs [][]byte, size int) {
 			end++
 		}
 		start := len(frames)
-		frames = group.AppendFrame(frames, n)
-		r.bufs = append(r.bufs, frames[start:])
+		if frames = group.AppendFrame(frames, n); len(frames) > start {
+			r.bufs = append(r.bufs, frames[start:])
+		}
 		for ; i < end; i++ {
 			r.bufs = append(r.bufs, r.pieces[i].data)
 		}
@@ -95,6 +120,7 @@ func (r *request) appendTo(dst []byte) []byte {
 
 // resources is how many resource messages the request holds.
 func (r *request) resources() (n int) {
+	r = r.apart()
 	for i := range r.pieces {
 		if i == 0 || r.pieces[i].group != r.pieces[i-1].group {
 			n++
@@ -106,6 +132,7 @@ func (r *request) resources() (n int) {
 // split cuts the request in two with about half the records each. ok is false when there is
 // nothing left to cut.
 func (r *request) split() (a, b *request, ok bool) {
+	r = r.apart()
 	a, b = &request{signal: r.signal}, &request{signal: r.signal}
 	half := r.records / 2
 	for i, p := range r.pieces {
@@ -136,6 +163,7 @@ func (r *request) split() (a, b *request, ok bool) {
 
 // cut gives the first n records and those behind them; ok is false if they can't be told apart.
 func (r *request) cut(n int) (front, rest *request, ok bool) {
+	r = r.apart()
 	front, rest = &request{signal: r.signal}, &request{signal: r.signal}
 	for i, p := range r.pieces {
 		want := n - front.records

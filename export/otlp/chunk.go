@@ -24,8 +24,10 @@ type Origin interface {
 // Chunk is a run of encoded records of one signal under one group. Whoever makes one hands it
 // on and does not touch it again until Settled; its bytes lie in a slab and are immutable.
 type Chunk struct {
+	// Group is what the records stand under. Nil: Data has whole resource_logs, resource_metrics or resource_spans
+	// fields, of as many resources as there are: a chunk for each would cost more than what is in it.
 	Group   *Group
-	Data    []byte // repeated log_records, metrics or spans fields
+	Data    []byte // else repeated log_records, metrics or spans fields
 	Records int    // log records, metric points or spans
 	Signal  Signal
 	Lane    uint32 // chunks of equal Lane stay in order; a hash of, say, the container

@@ -48,8 +48,11 @@ func NewGroup(resource []KeyValue, schemaURL, scopeName, scopeVersion string) *G
 	return g
 }
 
-// FrameLen is the number of bytes that [Group.AppendFrame] appends.
+// FrameLen is the number of bytes that [Group.AppendFrame] appends. Without a group there is no frame.
 func (g *Group) FrameLen(records int) int {
+	if g == nil {
+		return 0
+	}
 	scope := len(g.scope) + records
 	all := len(g.resource) + lenFieldLen(scope)
 	return lenFieldLen(all) - records
@@ -58,6 +61,9 @@ func (g *Group) FrameLen(records int) int {
 // AppendFrame appends what must stand before `records` bytes of encoded records so that both
 // together are one resource_logs (resource_metrics, resource_spans) field of a request.
 func (g *Group) AppendFrame(dst []byte, records int) []byte {
+	if g == nil {
+		return dst
+	}
 	scope := len(g.scope) + records
 	dst = append(dst, 1<<3|wireLen)
 	dst = binary.AppendUvarint(dst, uint64(len(g.resource)+lenFieldLen(scope)))

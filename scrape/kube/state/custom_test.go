@@ -258,6 +258,7 @@ func FuzzCustomRow(f *testing.F) {
 		if err := e.send(t.Context(), &slot{row: row}); err != nil {
 			t.Fatal(err)
 		}
+		e.flush()
 		if n != len(seen) || n > len(fields)*maxObjectSeries {
 			t.Errorf("%d points sent of %d", n, len(seen))
 		}

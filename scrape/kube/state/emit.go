@@ -96,6 +96,7 @@ func (e *emitter) interval(ctx context.Context, at time.Time, every time.Duratio
 		if !e.ready(st) {
 			continue
 		}
+		e.enc.lane = st.lane
 		err := e.closings(ctx, st)
 		for i := 0; err == nil; {
 			n, next := st.take(i, &e.rows, &e.at)
@@ -104,11 +105,11 @@ func (e *emitter) interval(ctx context.Context, at time.Time, every time.Duratio
 				break
 			}
 			for j := range n {
-				e.enc.lane = st.laneOf(e.rows[j].row)
 				if err = e.enc.send(ctx, &e.rows[j]); err != nil {
 					break
 				}
 			}
+			e.enc.flush()
 			st.mark(e.rows[:n], e.at[:n])
 			clear(e.rows[:n])
 			seen += next - i
@@ -150,8 +151,8 @@ func (e *emitter) ready(st *store) bool {
 func (e *emitter) closings(ctx context.Context, st *store) error {
 	ended, lost := st.takeEnded()
 	e.s.metrics.unclosed.Add(float64(lost))
+	defer e.enc.flush()
 	for i := range ended {
-		e.enc.lane = st.laneOf(ended[i].sent)
 		if err := e.enc.send(ctx, &ended[i]); err != nil {
 			st.keepEnded(ended[i:])
 			return err

@@ -9,8 +9,7 @@ import (
 	"stint/export/otlp"
 )
 
-// encoder turns rows into chunks: one for each resource, many in a slab. It is used by one goroutine
-// and keeps its memory.
+// encoder turns rows into chunks, of many resources each. It is used by one goroutine and keeps its memory.
 type encoder struct {
 	all    []metric // of the table, and of custom resources
 	forms  [][]otlp.Head
@@ -25,15 +24,16 @@ type encoder struct {
 	now  uint64 // time of the points, ns since 1970
 	lane uint32
 
-	slab   *otlp.Slab
-	groups []otlp.Group // for the next chunks; made by the hundred
+	slab  *otlp.Slab
+	start int // of the next chunk in it
+	open  int // points of the next chunk
 
-	base, attrs, data, run, point []byte
-	records, chunks, bytes        int // handed over
+	base, attrs, data, run, point, frame []byte
+	records, chunks, bytes               int // handed over
 }
 
-// groupBlock is how many groups are made at once: 3 KB, freed when all their chunks are.
-const groupBlock = 64
+// chunkBytes is when a chunk is handed over, if its objects have not all been encoded earlier.
+const chunkBytes = 64 << 10
 
 // slot is what a store keeps of an object: its row, and the one whose points were sent last, with the
 // owner that these had.
@@ -212,9 +212,11 @@ func hasPoint(points, id string) bool {
 	return false
 }
 
-// hand makes a chunk of the data. It waits for memory as long as ctx allows.
+// hand adds the data, under its resource, to the next chunk. It waits for memory as long as ctx allows.
 func (e *encoder) hand(ctx context.Context, resource []byte, records int) error {
-	size := len(resource) + len(otlp.SchemaURL) + 16 + len(e.data)
+	e.frame = otlp.AppendResource(e.frame[:0], resource, otlp.SchemaURL)
+	group := e.scope.Under(e.frame)
+	size := group.FrameLen(len(e.data)) + len(e.data)
 	if e.slab == nil || cap(e.slab.Buf)-len(e.slab.Buf) < size {
 		e.release()
 		var err error
@@ -222,32 +224,35 @@ func (e *encoder) hand(ctx context.Context, resource []byte, records int) error 
 			return err
 		}
 	}
-	if len(e.groups) == 0 {
-		e.groups = make([]otlp.Group, groupBlock)
+	e.slab.Buf = append(group.AppendFrame(e.slab.Buf, len(e.data)), e.data...)
+	e.open += records
+	if len(e.slab.Buf)-e.start >= chunkBytes {
+		e.flush()
 	}
-	g := &e.groups[0]
-	e.groups = e.groups[1:]
-	buf := e.slab.Buf
-	start := len(buf)
-	buf = otlp.AppendResource(buf, resource, otlp.SchemaURL)
-	*g = e.scope.Under(buf[start:len(buf):len(buf)])
-	start = len(buf)
-	buf = append(buf, e.data...)
-	c := otlp.NewChunk(e.slab, buf[start:len(buf):len(buf)])
-	e.slab.Buf = buf
-	c.Group, c.Records, c.Signal, c.Lane, c.Origin = g, records, otlp.Metrics, e.lane, e.origin
-	e.records += records
-	e.bytes += len(e.data) + len(resource)
-	e.chunks++
-	e.out(c)
 	return nil
 }
 
-// release lets go of the slab that is being filled.
+// flush hands over what was encoded since the last chunk.
+func (e *encoder) flush() {
+	if e.open == 0 {
+		return
+	}
+	end := len(e.slab.Buf)
+	c := otlp.NewChunk(e.slab, e.slab.Buf[e.start:end:end])
+	c.Records, c.Signal, c.Lane, c.Origin = e.open, otlp.Metrics, e.lane, e.origin
+	e.records += e.open
+	e.bytes += end - e.start
+	e.chunks++
+	e.start, e.open = end, 0
+	e.out(c)
+}
+
+// release hands over what there is, and lets go of the slab.
 func (e *encoder) release() {
 	if e.slab != nil {
+		e.flush()
 		e.slab.Release()
-		e.slab = nil
+		e.slab, e.start = nil, 0
 	}
 }
 

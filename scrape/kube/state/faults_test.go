@@ -283,13 +283,17 @@ func FuzzRow(f *testing.F) {
 		if err := e.send(t.Context(), &s); err != nil {
 			t.Fatal(err)
 		}
+		e.flush()
 		sent := n
 		// The same again is the same; and all that was sent ends.
-		if n = 0; e.send(t.Context(), &s) != nil || n != sent {
-			t.Errorf("%d points, then %d", sent, n)
+		n = 0
+		err := e.send(t.Context(), &s)
+		if e.flush(); err != nil || n != sent || row != nil && row.points != "" && n == 0 {
+			t.Errorf("%d points, then %d: %v", sent, n, err)
 		}
 		s.row, n = nil, 0
-		if err := e.send(t.Context(), &s); err != nil || n != sent {
+		err = e.send(t.Context(), &s)
+		if e.flush(); err != nil || n != sent {
 			t.Errorf("%d points, %d ended: %v", sent, n, err)
 		}
 		again := k.row(&b, obj)

@@ -403,7 +403,13 @@ func TestRun(t *testing.T) {
 	s, r := newSource(t, cfg, a.url, nil)
 	s.deps.Out = func(c *otlp.Chunk) {
 		mu.Lock()
-		otlp.EachPoint(c.Data, func(p otlp.EncodedPoint) { times[p.Time]++ })
+		pieces, err := otlp.Pieces(otlp.Metrics, c.Data)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, p := range pieces {
+			otlp.EachPoint(p.Data, func(p otlp.EncodedPoint) { times[p.Time]++ })
+		}
 		mu.Unlock()
 		c.Settle(otlp.Delivered)
 	}

@@ -43,9 +43,6 @@ func newStore(k *kind, b builder) *store {
 	return &store{kind: k, b: b, lane: h.Sum32(), index: map[key]uint32{}}
 }
 
-// laneOf spreads the objects of a kind over lanes; one stays in its own.
-func (s *store) laneOf(r *row) uint32 { return s.lane + uint32(r.key[15]&7) }
-
 // transform gives the row of an object, or what it gets if that is a row.
 func (s *store) transform(obj any) (any, error) {
 	switch o := obj.(type) {
