@@ -78,9 +78,16 @@ func Renew(cfg *Config, version string, log *slog.Logger, before *Agent, more ..
 	a := &Agent{cfg: cfg, version: version, reg: prometheus.NewRegistry(), started: time.Now()}
 	a.log = slog.New(process.NewThrottle(log.Handler()))
 	defer func() {
-		if err != nil {
-			a.release()
+		if err == nil {
+			return
 		}
+		if a.journal != nil {
+			a.journal.Close()
+		}
+		if a.export != nil {
+			a.export.Discard()
+		}
+		a.release()
 	}()
 	a.reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 	a.reg.MustRegister(more...)
@@ -141,6 +148,16 @@ func Renew(cfg *Config, version string, log *slog.Logger, before *Agent, more ..
 	if a.node, err = newNode(cfg, a.log, a.reg); err != nil {
 		return nil, err
 	}
+	if err = a.newJournal(strings.Replace(offsets, "tail", "journald", 1)); err != nil {
+		return nil, err
+	}
+	if a.grid, err = a.newGrid(); err != nil {
+		return nil, err
+	}
+	if a.grid != nil && cfg.Admin.NodeMetrics {
+		a.latest = a.grid.Keep("host", "cgroup", "kubelet")
+	}
+	// Last, because it takes over what is open.
 	if a.export.Wants(otlp.Logs, "tail") {
 		var lookup func(uid, container string, restart int) *tail.Container
 		if a.node != nil {
@@ -154,15 +171,6 @@ func Renew(cfg *Config, version string, log *slog.Logger, before *Agent, more ..
 		if err != nil {
 			return nil, err
 		}
-	}
-	if err = a.newJournal(strings.Replace(offsets, "tail", "journald", 1)); err != nil {
-		return nil, err
-	}
-	if a.grid, err = a.newGrid(); err != nil {
-		return nil, err
-	}
-	if a.grid != nil && cfg.Admin.NodeMetrics {
-		a.latest = a.grid.Keep("host", "cgroup", "kubelet")
 	}
 	return a, nil
 }

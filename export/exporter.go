@@ -304,6 +304,13 @@ func (e *Exporting) Run(ctx context.Context) error {
 	return nil
 }
 
+// Discard ends what was never run.
+func (e *Exporting) Discard() {
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	_ = e.Run(ctx)
+}
+
 // close ends the destinations.
 func (e *Exporting) close() {
 	for _, o := range e.outs {

@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"os"
 	"testing"
 
 	"stint/export/otlp"
@@ -65,4 +66,40 @@ func TestFramedChunk(t *testing.T) {
 		t.Fatalf("%d records are lost: %v", lost, err)
 	}
 	same("changed", changed, wantChanged)
+}
+
+// Who was never run leaves nothing open, and what lay on the disk for its destinations there.
+func TestDiscard(t *testing.T) {
+	r, down := outage(t)
+	dir := t.TempDir()
+	open := func() int {
+		fds, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(fds)
+	}
+	e, stop := spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	s := newSource(t)
+	for range 5 {
+		e.Input(otlp.Metrics, "test")(s.metrics("host", 2, 100))
+	}
+	eventually(t, "spool", func() bool { return e.Status()[0].Spooled == 10 })
+	stop()
+	before := open()
+	for range 10 {
+		x := Exporters{"otlphttp": to(r)}
+		e, err := New(Options{Batch: BatchDefaults(), Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), Spool: SpoolDefaults(), SpoolDir: dir, Version: "1", Log: silent, Registerer: newRegistry()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Discard()
+	}
+	if after := open(); after > before+2 { // connections of other tests may end and begin
+		t.Errorf("%d files are open, %d before", after, before)
+	}
+	down.Store(false)
+	e, stop = spooled(t, dir, Exporters{"otlphttp": to(r)}, SpoolDefaults())
+	defer stop()
+	eventually(t, "delivery", func() bool { return e.Status()[0].Sent == 10 })
 }

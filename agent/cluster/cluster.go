@@ -84,9 +84,13 @@ func newCluster(cfg *Config, version string, all []listed, log *slog.Logger, mor
 	c.log = slog.New(process.NewThrottle(log.Handler()))
 	kube.LogTo(c.log)
 	defer func() {
-		if err != nil {
-			c.release()
+		if err == nil {
+			return
 		}
+		if c.export != nil {
+			c.export.Discard()
+		}
+		c.release()
 	}()
 	c.reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 	c.reg.MustRegister(more...)
