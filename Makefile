@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-victorialogs test-chain test-gateway test-peers test-vm apiserver test-cluster package image manifests clean
+.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-victorialogs test-chain test-gateway test-peers test-vm apiserver test-cluster deploy-tools manifests package image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -99,9 +99,23 @@ bench/apiserver/kube-apiserver: bench/apiserver/go.mod
 apiserver: $(APISERVER)
 
 test-cluster: build apiserver ## against a real kube-apiserver: that of KUBEBUILDER_ASSETS, else one that is built, the first time in some ten minutes
-	go test -count=1 -timeout 20m -tags="grpcnotrace cluster" ./scrape/kube/... ./agent/cluster/...
+	go test -count=1 -timeout 20m -tags="grpcnotrace cluster" ./scrape/kube/... ./agent/cluster/... ./deploy
 
-package image manifests:
+deploy-tools: bin/helm bin/kustomize ## helm and kustomize, from their Go modules; without them the tests of deploy are skipped
+
+bin/helm: deploy/tools/go.mod
+	cd deploy/tools && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/helm helm.sh/helm/v3/cmd/helm
+bin/kustomize: deploy/tools/go.mod
+	cd deploy/tools && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
+
+manifests: deploy-tools ## deploy/kubernetes from the chart, and in dist/ each overlay whole, and the chart packed
+	go test -count=1 -tags=grpcnotrace -run TestManifests ./deploy -update
+	mkdir -p dist
+	bin/kustomize build deploy/kubernetes/base -o dist/stint.yaml
+	for dir in deploy/kubernetes/overlays/*; do bin/kustomize build $$dir -o dist/stint-$$(basename $$dir).yaml || exit 1; done
+	bin/helm package deploy/helm/stint -d dist
+
+package image:
 	@echo "make $@: comes with a later issue; nothing is built" >&2; exit 1
 
 clean: ## remove what was built

@@ -71,7 +71,9 @@ var leaderSources = []listed{
 
 // sourcesOf are those that are not turned off: without any, nobody contends for the lease.
 func sourcesOf(cfg *Config) []listed {
-	return slices.DeleteFunc(slices.Clone(leaderSources), func(l listed) bool { return l.name == "state" && !cfg.State.Enabled })
+	return slices.DeleteFunc(slices.Clone(leaderSources), func(l listed) bool {
+		return l.name == "state" && !cfg.State.Enabled || l.name == "events" && !cfg.Events.Enabled || l.name == "objects" && len(cfg.Objects.Resources) == 0
+	})
 }
 
 // singleton is a source with its way out.

@@ -14,6 +14,7 @@ import (
 
 // Config says which events are sent as log records.
 type Config struct {
+	Enabled             bool     `yaml:"enabled" doc:"send events; false: they are not watched, whatever pipelines say"`
 	Namespaces          []string `yaml:"namespaces" doc:"namespaces whose events are watched, for which a Role each is enough; empty: all"`
 	ExcludeNamespaces   []string `yaml:"exclude_namespaces" doc:"globs of namespaces whose events are left out"`
 	Types               []string `yaml:"types" doc:"types of events that are sent, e.g. [Warning]; empty: all"`
@@ -28,7 +29,9 @@ type Config struct {
 const maxNamespaces = 1000
 
 // Defaults sends all events from the first start on.
-func Defaults() Config { return Config{Initial: "none", CheckpointName: "stint-cluster-events"} }
+func Defaults() Config {
+	return Config{Enabled: true, Initial: "none", CheckpointName: "stint-cluster-events"}
+}
 
 // Check reports every fault at once, each under its YAML path.
 func (c Config) Check() error {

@@ -87,34 +87,63 @@ func (s *Server) Apply(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	groups, err := restmapper.GetAPIGroupResources(s.client.Typed.Discovery())
-	if err != nil {
-		t.Fatal(err)
-	}
-	mapper := restmapper.NewDiscoveryRESTMapper(groups)
-	docs := yaml.NewYAMLOrJSONDecoder(f, 4096)
-	for {
+	var objects []*unstructured.Unstructured
+	for docs := yaml.NewYAMLOrJSONDecoder(f, 4096); ; {
 		obj := &unstructured.Unstructured{}
 		if err := docs.Decode(&obj.Object); errors.Is(err, io.EOF) {
-			return
+			break
 		} else if err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
-		if obj.Object == nil { // a document of comments
-			continue
-		}
-		kind := obj.GroupVersionKind()
-		m, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
-		if err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		var to dynamic.ResourceInterface = s.client.Dynamic.Resource(m.Resource)
-		if m.Scope.Name() == meta.RESTScopeNameNamespace {
-			s.Namespace(t, obj.GetNamespace())
-			to = s.client.Dynamic.Resource(m.Resource).Namespace(obj.GetNamespace())
-		}
-		if _, err := to.Apply(t.Context(), obj.GetName(), obj, metav1.ApplyOptions{FieldManager: "kubetest", Force: true}); err != nil {
-			t.Fatalf("%s: %s %s: %v", path, kind.Kind, obj.GetName(), err)
+		if obj.Object != nil { // nil: a document of comments
+			objects = append(objects, obj)
 		}
 	}
+	s.ApplyObjects(t, objects...)
+}
+
+// ApplyObjects does the same with objects.
+func (s *Server) ApplyObjects(t testing.TB, objects ...*unstructured.Unstructured) {
+	t.Helper()
+	for _, obj := range objects {
+		to := s.resource(t, obj)
+		if _, err := to.Apply(t.Context(), obj.GetName(), obj, metav1.ApplyOptions{FieldManager: "kubetest", Force: true}); err != nil {
+			t.Fatalf("%s %s: %v", obj.GetKind(), obj.GetName(), err)
+		}
+	}
+}
+
+// Accepts asks whether the server would take a new object, with no field that it does not know. Nothing is kept.
+func (s *Server) Accepts(t testing.TB, obj *unstructured.Unstructured) error {
+	t.Helper()
+	_, err := s.resource(t, obj).Create(t.Context(), obj, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict})
+	return err
+}
+
+// resource is where an object is written; its namespace is made if it is not there.
+func (s *Server) resource(t testing.TB, obj *unstructured.Unstructured) dynamic.ResourceInterface {
+	t.Helper()
+	kind := obj.GroupVersionKind()
+	var m *meta.RESTMapping
+	err := error(&meta.NoKindMatchError{})
+	if s.mapper != nil {
+		m, err = s.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	}
+	if meta.IsNoMatchError(err) { // perhaps a CRD has come
+		groups, e := restmapper.GetAPIGroupResources(s.client.Typed.Discovery())
+		if e != nil {
+			t.Fatal(e)
+		}
+		s.mapper = restmapper.NewDiscoveryRESTMapper(groups)
+		m, err = s.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	}
+	if err != nil {
+		t.Fatalf("%s %s: %v", kind.Kind, obj.GetName(), err)
+	}
+	to := s.client.Dynamic.Resource(m.Resource)
+	if m.Scope.Name() != meta.RESTScopeNameNamespace {
+		return to
+	}
+	s.Namespace(t, obj.GetNamespace())
+	return to.Namespace(obj.GetNamespace())
 }

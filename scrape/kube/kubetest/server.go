@@ -24,6 +24,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"stint/scrape/kube"
 )
 
@@ -41,7 +43,8 @@ type Server struct {
 	etcd   *process
 	api    *process
 	client *kube.Client
-	url    string // of etcd
+	mapper meta.RESTMapper // which resource a kind is
+	url    string          // of etcd
 }
 
 // Start runs a server until the test ends.
