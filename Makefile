@@ -103,8 +103,12 @@ test-cluster: build apiserver ## against a real kube-apiserver: that of KUBEBUIL
 
 deploy-tools: bin/helm bin/kustomize ## helm and kustomize, from their Go modules; without them the tests of deploy are skipped
 
+# Without a version that is built in helm template takes Kubernetes for 1.20, and refuses the chart.
+HELM_KUBE = $(shell sed -n 's/.*k8s.io\/client-go v0\.\([0-9]*\)\..*/\1/p' deploy/tools/go.mod)
+HELM_LDFLAGS = -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=$(HELM_KUBE)
+
 bin/helm: deploy/tools/go.mod
-	cd deploy/tools && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/helm helm.sh/helm/v3/cmd/helm
+	cd deploy/tools && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w $(HELM_LDFLAGS)" -o $(CURDIR)/bin/helm helm.sh/helm/v3/cmd/helm
 bin/kustomize: deploy/tools/go.mod
 	cd deploy/tools && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/kustomize sigs.k8s.io/kustomize/kustomize/v5
 

@@ -85,6 +85,7 @@ func TestAccepted(t *testing.T) {
 	for _, name := range overlays {
 		accepts(name, build(t, "kubernetes/overlays/"+name))
 	}
+	s.ApplyObjects(t, build(t, "kubernetes/base")...) // as kubectl apply --server-side does
 	for _, kind := range append(slices.Collect(maps.Keys(typed)), foreign...) {
 		if kinds[kind] == 0 {
 			t.Errorf("no %s among what was tried", kind)

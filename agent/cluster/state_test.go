@@ -14,6 +14,7 @@ import (
 
 	"stint/agent/process"
 	"stint/export"
+	"stint/scrape/kube/objects"
 )
 
 // Metrics of the state are switched by their names, which have dots.
@@ -63,6 +64,29 @@ func TestWithoutState(t *testing.T) {
 			if err := c.Run(ctx); err != nil {
 				t.Error(err)
 			}
+		}
+	}
+}
+
+// What is turned off, or has nothing to read, is no source: nobody contends for the lease because of it.
+func TestTurnedOff(t *testing.T) {
+	names := func(change func(*Config)) (names string) {
+		cfg := Defaults()
+		change(&cfg)
+		for _, l := range sourcesOf(&cfg) {
+			names += " " + l.name
+		}
+		return names
+	}
+	for want, change := range map[string]func(*Config){
+		" state events":         func(*Config) {},
+		" events":               func(c *Config) { c.State.Enabled = false },
+		" state":                func(c *Config) { c.Events.Enabled = false },
+		"":                      func(c *Config) { c.State.Enabled, c.Events.Enabled = false, false },
+		" state events objects": func(c *Config) { c.Objects.Resources = []objects.Resource{{Name: "pods"}} },
+	} {
+		if got := names(change); got != want {
+			t.Errorf("sources%s, want%s", got, want)
 		}
 	}
 }
