@@ -85,7 +85,6 @@ func TestAccepted(t *testing.T) {
 	for _, name := range overlays {
 		accepts(name, build(t, "kubernetes/overlays/"+name))
 	}
-	s.ApplyObjects(t, build(t, "kubernetes/base")...) // as kubectl apply --server-side does
 	for _, kind := range append(slices.Collect(maps.Keys(typed)), foreign...) {
 		if kinds[kind] == 0 {
 			t.Errorf("no %s among what was tried", kind)
@@ -189,5 +188,13 @@ func TestLifecycle(t *testing.T) {
 	}
 	if sets, err := typed.AppsV1().DaemonSets("life").List(t.Context(), metav1.ListOptions{}); err != nil || len(sets.Items) > 0 {
 		t.Error(sets, err)
+	}
+}
+
+// TestBase: the base can be applied as a whole, as by kubectl apply --server-side, and once more. It stays: this comes after TestLifecycle.
+func TestBase(t *testing.T) {
+	s := kubetest.Shared()
+	for range 2 {
+		s.ApplyObjects(t, build(t, "kubernetes/base")...)
 	}
 }
