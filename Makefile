@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-victorialogs test-chain test-gateway test-peers test-vm apiserver test-cluster deploy-tools manifests package image clean
+.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-victorialogs test-chain test-gateway test-peers test-vm test-image apiserver test-cluster deploy-tools manifests package image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -15,6 +15,9 @@ help: ## list the targets
 build: ## bin/stint-agent and bin/stint-cluster
 	$(GO_BUILD) -o bin/stint-agent ./cmd/stint-agent
 	$(GO_BUILD) -o bin/stint-cluster ./cmd/stint-cluster
+
+bin/nfpm: deploy/tools/go.mod
+	cd deploy/tools && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm
 
 bin/node_exporter: # the peer of the scenario scrape and of test-peers
 	GOBIN=$(CURDIR)/bin go install github.com/prometheus/node_exporter@v1.12.1
@@ -75,11 +78,13 @@ test-gateway: build peer-otelcol peer-telemetrygen peer-jaeger peer-prometheus p
 test-peers: build peer-otelcol peer-hostmetrics bin/node_exporter ## every series of node_exporter and of hostmetrics has its pair here, with the same value
 	cd bench && go test -count=1 -timeout 10m -run TestPeers -v ./e2e
 
-test-vm: build ## the agent as a service of a Debian with systemd and cgroup v2, under qemu; takes root and some minutes
+test-vm: build bin/nfpm ## the agent's package on a Debian with systemd and cgroup v2, under qemu, from installation to removal; takes root and some minutes
 	mkdir -p bench/bin/vm
+	deploy/package/build bench/bin/vm/old 0.0.1 amd64
+	deploy/package/build bench/bin/vm/new 0.0.2 amd64
 	[ -e bench/bin/vm/image.ext4 ] || bench/vm/image.sh bench/bin/vm
 	cd bench && CGO_ENABLED=0 go build -trimpath -o bin/vm/checks ./vm/checks
-	cd bench && go test -count=1 -timeout 15m -v ./vm
+	cd bench && go test -count=1 -timeout 25m -v ./vm
 
 # Kubernetes is built with the version it is of; without that the server has none that clients can use.
 KUBERNETES = $(shell sed -n 's/^require k8s.io\/kubernetes //p' bench/apiserver/go.mod)
@@ -119,8 +124,22 @@ manifests: deploy-tools ## deploy/kubernetes from the chart, and in dist/ each o
 	for dir in deploy/kubernetes/overlays/*; do bin/kustomize build $$dir -o dist/stint-$$(basename $$dir).yaml || exit 1; done
 	bin/helm package deploy/helm/stint -d dist
 
-package image:
-	@echo "make $@: comes with a later issue; nothing is built" >&2; exit 1
+CHECKSUMS = cd dist && rm -f SHA256SUMS && sha256sum $$(ls | sort) >SHA256SUMS
+
+package: build bin/nfpm ## dist/*.deb and *.rpm of stint-agent for amd64 and arm64
+	rm -f dist/*.deb dist/*.rpm
+	deploy/package/build dist $(VERSION)
+	$(CHECKSUMS)
+	go test -count=1 -tags=grpcnotrace ./deploy/package -packages $(CURDIR)/dist
+
+image: ## dist/*.oci.tar of both programs for amd64 and arm64, with an SBOM of each binary
+	rm -f dist/*.oci.tar dist/*.spdx.json
+	deploy/image/build dist $(VERSION)
+	$(CHECKSUMS)
+	cd deploy/image && go test -count=1 -run 'TestImages|TestSameBytes' .
+
+test-image: image ## the agent's image under runc: uid 0, no capability, read-only root, before root's logs; takes root
+	cd deploy/image && go test -count=1 -run TestRuns -v .
 
 clean: ## remove what was built
 	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics bench/telemetrygen/telemetrygen bench/jaeger/jaeger bench/k8scluster/k8scluster bench/etcd/etcd bench/apiserver/kube-apiserver

@@ -34,15 +34,7 @@ echo stint-vm >"$root/etc/hostname"
 : >"$root/etc/machine-id"                    # systemd makes one
 printf '/dev/vda / ext4 rw 0 1\n/dev/vdb /opt/stint ext4 ro 0 0\n' >"$root/etc/fstab"
 mkdir -p "$root/var/log/journal" "$root/opt/stint" "$root/etc/systemd/system/multi-user.target.wants"
-# The second disk has what is tested: stint-agent, and the checks, which start it.
-cat >"$root/etc/systemd/system/stint-agent.service" <<'UNIT'
-[Unit]
-RequiresMountsFor=/opt/stint
-[Service]
-ExecStart=/opt/stint/stint-agent --config /run/stint-agent.yaml
-StandardOutput=null
-StandardError=journal+console
-UNIT
+# The second disk has what is tested: the packages, and the checks, which install them.
 cat >"$root/etc/systemd/system/stint-checks.service" <<'UNIT'
 [Unit]
 RequiresMountsFor=/opt/stint

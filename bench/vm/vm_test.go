@@ -1,5 +1,5 @@
-// Package vm runs bin/stint-agent as a systemd service of a Debian with nothing but cgroup v2, in
-// a virtual machine. make test-vm builds all and runs it.
+// Package vm installs the agent's package on a Debian with nothing but cgroup v2, in a virtual machine, and checks
+// the service from the installation to the removal. make test-vm builds all and runs it.
 package vm
 
 import (
@@ -14,13 +14,10 @@ import (
 	"time"
 )
 
-var (
-	agentBinary = flag.String("agent", "../../bin/stint-agent", "the agent to test")
-	imageDir    = flag.String("image", "../bin/vm", "directory of image.ext4, vmlinuz, initrd and checks")
-)
+var imageDir = flag.String("image", "../bin/vm", "directory of image.ext4, vmlinuz, initrd, checks and the packages")
 
-// machineLimit is for boot, checks and end, by software emulation on a busy machine.
-const machineLimit = 10 * time.Minute
+// machineLimit is for two boots, checks and end, by software emulation on a busy machine.
+const machineLimit = 20 * time.Minute
 
 func TestVM(t *testing.T) {
 	if testing.Short() {
@@ -35,7 +32,7 @@ func TestVM(t *testing.T) {
 	begin := time.Now()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
 		"-machine", "q35", "-accel", "tcg", "-cpu", "max", // KVM in a virtual machine may be there and hang
-		"-smp", "2", "-m", "1024", "-display", "none", "-no-reboot", "-nic", "none", "-monitor", "none",
+		"-smp", "2", "-m", "1024", "-display", "none", "-nic", "none", "-monitor", "none",
 		"-kernel", image("vmlinuz"), "-initrd", image("initrd"),
 		// Debian's kernel counts no pressure unless it is told to.
 		"-append", "root=/dev/vda rw console=ttyS0 psi=1 systemd.unified_cgroup_hierarchy=1 systemd.show_status=0 loglevel=4 panic=-1",
@@ -70,7 +67,7 @@ func TestVM(t *testing.T) {
 			t.Logf("%s: %s", c.Name, c.Detail)
 		}
 	}
-	for _, name := range []string{"cgroup v2", "service", "host", "journal", "container", "units", "stop", "end"} {
+	for _, name := range []string{"cgroup v2", "install", "security", "reload", "host", "journal", "file", "container", "units", "kill", "reboot", "stop", "upgrade", "remove", "purge", "end"} {
 		if !found[name] {
 			t.Errorf("the machine did not tell of the check %s", name)
 		}
@@ -78,15 +75,15 @@ func TestVM(t *testing.T) {
 	t.Logf("%v, by software emulation", time.Since(begin).Round(time.Second))
 }
 
-// secondDisk makes a disk with the agent and the checks.
+// secondDisk makes a disk with two versions of the package, and the checks.
 func secondDisk(t *testing.T, dir string) string {
 	t.Helper()
 	files := filepath.Join(dir, "files")
 	if err := os.Mkdir(files, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, from := range map[string]string{"stint-agent": *agentBinary, "checks": filepath.Join(*imageDir, "checks")} {
-		b, err := os.ReadFile(from)
+	for name, from := range map[string]string{"checks": "checks", "old.deb": "old/stint-agent_0.0.1_amd64.deb", "new.deb": "new/stint-agent_0.0.2_amd64.deb"} {
+		b, err := os.ReadFile(filepath.Join(*imageDir, from))
 		if err != nil {
 			t.Fatalf("%v: make test-vm builds it", err)
 		}

@@ -1,7 +1,7 @@
-// Command checks runs in the virtual machine of make test-vm, as a service. It starts the agent's
-// service, receives what that sends, and compares it with the kernel's files and with what it wrote
-// to the journal. A line of JSON for each check leaves by the second serial port; then the
-// machine is switched off.
+// Command checks runs in the virtual machine of make test-vm, as a service. It installs the agent's
+// package, receives what the service sends, and compares it with the kernel's files and with what it wrote
+// to logs and journal; then it starts the machine again, upgrades the package and removes it. A line of JSON for
+// each check leaves by the second serial port; at the end the machine is switched off.
 package main
 
 import (
@@ -23,13 +23,11 @@ type Check struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-const configFile = "/run/stint-agent.yaml"
-
 // The agent reads everything that it has of a machine without Kubernetes, each second.
 const config = `
 state_dir: /var/lib/stint
 node_name: stint-vm
-tail: {containers: {root: /var/log/pods}, files: []}
+tail: {containers: {root: /var/log/pods}, files: [{include: [/var/log/app/*.log]}]}
 journald: {enabled: true}
 batch: {timeout: 500ms}
 exporters: {otlphttp: {endpoint: "http://%s", compression: none}}
@@ -61,59 +59,78 @@ func main() {
 		line, _ := json.Marshal(c) // of strings: it cannot fail
 		fmt.Fprintf(out, "%s\n", line)
 	}
-	// The host gives the machine ten minutes.
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	// The host gives the machine twenty minutes, for two boots.
+	ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
 	defer cancel()
-	run(ctx, report)
+	again := run(ctx, report)
+	out.Sync()
+	if again {
+		if _, err := command(ctx, "systemctl", "reboot"); err == nil {
+			select {} // systemd ends it
+		}
+	}
 	report("end", "", nil)
 	unix.Sync()
 	out.Sync()
 	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-func run(ctx context.Context, report func(name, detail string, err error)) {
-	var u unix.Statfs_t
-	if err := unix.Statfs("/sys/fs/cgroup", &u); err != nil || u.Type != unix.CGROUP2_SUPER_MAGIC {
-		report("cgroup v2", "", fmt.Errorf("/sys/fs/cgroup is no cgroup2: type %#x, %v", u.Type, err))
-		return
-	}
-	report("cgroup v2", text("/sys/fs/cgroup/cgroup.controllers"), nil)
+// run does the checks of one boot; again says that the machine is to start once more.
+func run(ctx context.Context, report func(name, detail string, err error)) (again bool) {
 	r, err := newReceiver()
 	if err != nil {
 		report("receiver", "", err)
-		return
+		return false
 	}
-	if err := os.WriteFile(configFile, fmt.Appendf(nil, config, r.address), 0o600); err != nil {
-		report("configuration", "", err)
-		return
+	type check struct {
+		name string
+		do   func() (string, error)
 	}
-	before := readHost()
-	if out, err := exec.CommandContext(ctx, "systemctl", "start", "stint-agent.service").CombinedOutput(); err != nil {
-		report("service", "", fmt.Errorf("systemctl start: %w: %s", err, out))
-		return
+	var before host
+	checks := []check{
+		{"cgroup v2", checkMachine},
+		{"install", func() (string, error) { return checkInstall(ctx) }},
+		{"security", func() (string, error) { return checkSecurity(ctx) }},
+		{"reload", func() (string, error) { before = readHost(); return checkReload(ctx, r) }},
+		{"host", func() (string, error) { return checkHost(ctx, r, before) }},
+		{"journal", func() (string, error) { return checkJournal(ctx, r) }},
+		{"file", func() (string, error) { return checkFile(ctx, r) }},
+		{"container", func() (string, error) { return checkContainer(ctx, r) }},
+		{"units", func() (string, error) { return checkUnits(ctx, r) }},
+		{"kill", func() (string, error) { return checkKill(ctx, r) }},
+		{"before the reboot", func() (string, error) { return "", beforeReboot(ctx, r) }},
 	}
-	err = r.until(ctx, "metrics of the host", func() bool { return len(r.of("system.cpu.time", "")) > 0 })
-	report("service", show(ctx, "ActiveState"), err)
-	if err != nil {
-		return
+	if _, err := os.Stat(ownDir); err == nil {
+		checks = []check{
+			{"reboot", func() (string, error) { return checkReboot(ctx, r) }},
+			{"stop", func() (string, error) { return checkStop(ctx) }},
+			{"upgrade", func() (string, error) { return checkUpgrade(ctx, r) }},
+			{"remove", func() (string, error) { return checkRemove(ctx) }},
+			{"purge", func() (string, error) { return checkPurge(ctx) }},
+		}
+	} else {
+		again = true
 	}
-	detail, err := checkHost(ctx, r, before)
-	report("host", detail, err)
-	detail, err = checkJournal(ctx, r)
-	report("journal", detail, err)
-	detail, err = checkContainer(ctx, r)
-	report("container", detail, err)
-	detail, err = checkUnits(ctx, r)
-	report("units", detail, err)
-	if out, err := exec.CommandContext(ctx, "systemctl", "stop", "stint-agent.service").CombinedOutput(); err != nil {
-		report("stop", "", fmt.Errorf("systemctl stop: %w: %s", err, out))
-		return
+	for _, c := range checks {
+		detail, err := c.do()
+		if err != nil {
+			own, _ := command(ctx, "journalctl", "-q", "-u", "stint-agent", "-n", "20", "--no-pager")
+			err = fmt.Errorf("%w\n%s", err, own)
+		}
+		report(c.name, detail, err)
+		if err != nil && (c.name == "install" || c.name == "reload") {
+			return false // all else needs it
+		}
 	}
-	result := show(ctx, "Result") + " " + show(ctx, "ExecMainStatus")
-	if err = nil; result != "success 0" {
-		err = fmt.Errorf("the service ended with %s, want success 0", result)
+	return again
+}
+
+func checkMachine() (string, error) {
+	var u unix.Statfs_t
+	if err := unix.Statfs("/sys/fs/cgroup", &u); err != nil || u.Type != unix.CGROUP2_SUPER_MAGIC {
+		return "", fmt.Errorf("/sys/fs/cgroup is no cgroup2: type %#x, %w", u.Type, err)
 	}
-	report("stop", result, err)
+	return text("/sys/fs/cgroup/cgroup.controllers"), nil
 }
 
 // show is a property of the agent's service.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	collogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
@@ -21,6 +22,7 @@ import (
 type receiver struct {
 	address string
 	arrived chan struct{} // something came since the last look
+	refuse  atomic.Bool   // everything, as a destination that is down
 
 	mu     sync.Mutex // guards everything below
 	logs   []logRecord
@@ -38,7 +40,7 @@ type point struct {
 }
 
 func newReceiver() (*receiver, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:4318")
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +50,10 @@ func newReceiver() (*receiver, error) {
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if r.refuse.Load() {
+		http.Error(w, "down", http.StatusServiceUnavailable)
+		return
+	}
 	body, err := io.ReadAll(req.Body)
 	if err == nil {
 		switch req.URL.Path {
