@@ -228,3 +228,20 @@ func TestCheckFindsFaults(t *testing.T) {
 		}
 	}
 }
+
+// So is every metric that the documents name as it is in a Prometheus.
+func TestDocsNames(t *testing.T) {
+	all := sent(t)
+	name := regexp.MustCompile(`\b(stint|k8s)_[a-z0-9_]+\b`)
+	for _, doc := range []string{"alerts.md", "migrate.md", "security.md", "sizing.md"} {
+		text, err := os.ReadFile(root + "docs/" + doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range slices.Values(name.FindAllString(string(text), -1)) {
+			if all[n] == nil && !promoted.MatchString(n) && n != "k8s_cluster" && n != "k8s_events" && n != "k8s_leader_elector" { // parts of the Collector
+				t.Errorf("docs/%s: %s is not sent", doc, n)
+			}
+		}
+	}
+}
