@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-victorialogs test-chain test-gateway test-peers test-vm test-image apiserver test-cluster deploy-tools manifests package image clean
+.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus promtool peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-rules test-dashboards test-victorialogs test-chain test-gateway test-peers test-vm test-image apiserver test-cluster deploy-tools manifests package image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -53,6 +53,8 @@ peer-k8scluster:
 	cd bench/k8scluster && CGO_ENABLED=0 go build -trimpath -o k8scluster .
 peer-prometheus:
 	cd bench/prometheus && CGO_ENABLED=0 go build -trimpath -tags=remove_all_sd -o prometheus github.com/prometheus/prometheus/cmd/prometheus
+promtool:
+	cd bench/prometheus && CGO_ENABLED=0 go build -trimpath -tags=remove_all_sd -o promtool github.com/prometheus/prometheus/cmd/promtool
 peer-victorialogs:
 	cd bench/victorialogs && CGO_ENABLED=0 go build -trimpath -o victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
 peer-telemetrygen:
@@ -65,6 +67,14 @@ test-otelcol: build peer-otelcol ## every line and metric against a real OpenTel
 
 test-prometheus: build peer-prometheus ## metrics in a real Prometheus
 	cd bench && go test -count=1 -timeout 10m -run TestPrometheus ./e2e
+
+test-rules: promtool ## the alert rules by promtool, and each name in rules and dashboards against what is sent
+	bench/prometheus/promtool check rules deploy/prometheus/rules.yaml
+	bench/prometheus/promtool test rules deploy/prometheus/rules_test.yaml
+	cd bench/prometheus && go test -count=1 ./...
+
+test-dashboards: build peer-prometheus ## every query of the dashboards in a real Prometheus
+	cd bench && go test -count=1 -timeout 10m -run TestDashboards -v ./e2e
 
 test-victorialogs: peer-victorialogs ## logs in a real VictoriaLogs: by the _bulk API of Elasticsearch, the push API of Loki, and OTLP
 	cd bench && go test -count=1 -timeout 10m -run TestVictoriaLogs ./e2e
@@ -142,4 +152,4 @@ test-image: image ## the agent's image under runc: uid 0, no capability, read-on
 	cd deploy/image && go test -count=1 -run TestRuns -v .
 
 clean: ## remove what was built
-	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics bench/telemetrygen/telemetrygen bench/jaeger/jaeger bench/k8scluster/k8scluster bench/etcd/etcd bench/apiserver/kube-apiserver
+	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/prometheus/promtool bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics bench/telemetrygen/telemetrygen bench/jaeger/jaeger bench/k8scluster/k8scluster bench/etcd/etcd bench/apiserver/kube-apiserver

@@ -183,6 +183,7 @@ type own struct {
 // descriptions name also what has no value yet, such as a counter of a reason that did not occur.
 func ownMetrics(t *testing.T, b *bytes.Buffer) {
 	cfg := testConfig(t)
+	cfg.Scrape.Kubelet.Enabled = "true" // whose metrics are there where none answers, too
 	writeLog(t, cfg.Tail.Containers.Root, 1)
 	r := startAgent(t, cfg)
 	r.until("delivered", func(s Status) bool { return s.Lines.Delivered == 1 && s.Metrics.Delivered > 0 })

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"sync"
 
-	colmetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	metricspb "go.opentelemetry.io/proto/otlp/metrics/v1"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -49,7 +48,7 @@ func Once(ctx context.Context, cfg *Config, version, format string, w io.Writer,
 	for _, p := range parts {
 		request = append(p.Group.AppendFrame(request, len(p.Data)), p.Data...)
 	}
-	var m colmetrics.ExportMetricsServiceRequest
+	var m metricspb.MetricsData // an export request on the wire and in JSON; the type of that name would link a gateway for REST
 	if err := proto.Unmarshal(request, &m); err != nil {
 		return fmt.Errorf("bug: scraped metrics are not valid OTLP: %w", err)
 	}
@@ -70,7 +69,7 @@ func Once(ctx context.Context, cfg *Config, version, format string, w io.Writer,
 }
 
 // appendText prints a line a point: name{attribute="value",…} value unit.
-func appendText(dst []byte, m *colmetrics.ExportMetricsServiceRequest) []byte {
+func appendText(dst []byte, m *metricspb.MetricsData) []byte {
 	for _, rm := range m.ResourceMetrics {
 		dst = append(dst, "# resource"...)
 		for _, kv := range rm.Resource.GetAttributes() {

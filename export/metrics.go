@@ -27,6 +27,7 @@ var (
 	descQueue    = prometheus.NewDesc("stint_export_queue_bytes", "Bytes of batches that wait for a destination.", outLabels, nil)
 	descSpooled  = prometheus.NewDesc("stint_export_spool_records", "Records that wait on the disk for a destination.", outLabels, nil)
 	descOnDisk   = prometheus.NewDesc("stint_export_spool_bytes", "Bytes that wait on the disk for a destination.", outLabels, nil)
+	descLimit    = prometheus.NewDesc("stint_export_spool_limit_bytes", "Most bytes that may wait on the disk for a destination, of all signals together; 0 where nothing does.", outLabels[:1], nil)
 	descDamaged  = prometheus.NewDesc("stint_export_spool_damaged_bytes_total", "Bytes of the spool that are not what was written; the records in them are lost.", outLabels, nil)
 	descUp       = prometheus.NewDesc("stint_export_up", "1 while a destination accepts data, 0 while it does not.", outLabels, nil)
 	descLastOK   = prometheus.NewDesc("stint_export_last_success_timestamp_seconds", "When a destination last accepted a request, in seconds since 1970.", outLabels, nil)
@@ -55,13 +56,20 @@ func (m *metrics) drop(exporter string, s otlp.Signal, reason string, records in
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSent, descResent, descDead, descRequests, descRetries, descBytes, descQueue, descSpooled, descOnDisk, descDamaged, descUp, descLastOK} {
+	for _, d := range []*prometheus.Desc{descSent, descResent, descDead, descRequests, descRetries, descBytes, descQueue, descSpooled, descOnDisk, descLimit, descDamaged, descUp, descLastOK} {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	for name, o := range m.e.outs {
+		limit := 0.0
+		if o.budget != nil {
+			limit = float64(m.e.keep.MaxBytes)
+		}
+		ch <- prometheus.MustNewConstMetric(descLimit, prometheus.GaugeValue, limit, name)
+	}
 	for _, s := range m.e.Status() {
 		put := func(d *prometheus.Desc, t prometheus.ValueType, v float64) {
 			ch <- prometheus.MustNewConstMetric(d, t, v, s.Exporter, s.Signal)

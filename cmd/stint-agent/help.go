@@ -35,6 +35,15 @@ Reads every configured metric once and prints it on standard output. Nothing is 
   --format text        one line a point (the default)
   --format otlp-json   one OTLP export request in JSON
 `
+	case "status":
+		return `Usage: stint-agent status [--config FILE] [--set KEY=VALUE ...]
+
+Asks the running agent, at the admin.listen of its configuration, how it is, and prints a line for each
+part of it that begins with ok or fail: what is behind, what is lost since its start, which destination
+does not take data, since when and why, memory, scrapers.
+
+Exit code: 0 all is well, 1 something is not or no agent answers, 78 faults in the configuration.
+`
 	case "version":
 		return `Usage: stint-agent version
 
@@ -64,6 +73,7 @@ Commands:
   check     find every fault in the configuration, and what the machine does not allow
   config    print the configuration in effect
   once      read every metric once and print it
+  status    say how the running agent is
   version   print the version
   help      print this, or the help of a command: stint-agent help check
 

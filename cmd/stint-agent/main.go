@@ -19,7 +19,7 @@ import (
 	"stint/agent/process"
 )
 
-var verbs = []string{"run", "check", "config", "once", "version", "help"}
+var verbs = []string{"run", "check", "config", "once", "status", "version", "help"}
 
 // version is set by the linker: -X main.version=1.2.3.
 var version string
@@ -63,6 +63,10 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.Write(stdout, stderr, string(config.Append(nil, cfg, style)))
 	}
 
+	if cmd.Verb == "status" {
+		return status(cfg, stdout, stderr)
+	}
+
 	ctx, stop := process.Signals(cmd.File == "" || process.Terminal(stderr))
 	defer stop()
 	log := process.Logger(cfg.Log, stderr)
@@ -84,6 +88,19 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.ExitFailed
 	}
 	return process.ExitOK
+}
+
+// status prints what the running agent says of itself.
+func status(cfg *agent.Config, stdout, stderr io.Writer) int {
+	text, well, err := agent.Ask(context.Background(), cfg)
+	if err != nil {
+		fmt.Fprintf(stderr, "stint-agent: %v\n", err)
+		return process.ExitFailed
+	}
+	if code := process.Write(stdout, stderr, text); code != process.ExitOK || well {
+		return code
+	}
+	return process.ExitFailed
 }
 
 // check prints every fault, and without --offline what the machine and the destinations allow.
