@@ -14,11 +14,11 @@ _stint_agent() {
 	config) words+=" --explain" ;;
 	once) words+=" --format" ;;
 	version) words="" ;;
-	help) words="run check config once version help" ;;
+	help) words="run check config once status version help" ;;
 	-*) words+=" --demo" ;;
 	esac
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words="run check config once version help --config --set --demo"
+		words="run check config once status version help --config --set --demo"
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }
