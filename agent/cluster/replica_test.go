@@ -161,6 +161,21 @@ func (r *rig) signal(c *child, s syscall.Signal) {
 	if err := c.cmd.Process.Signal(s); err != nil {
 		r.t.Fatal(err)
 	}
+	for deadline := time.Now().Add(10 * time.Second); s == syscall.SIGSTOP; time.Sleep(time.Millisecond) { // each of its threads runs on until it sees it
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", c.cmd.Process.Pid))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if !slices.ContainsFunc(threads, func(stat string) bool {
+			b, err := os.ReadFile(stat)
+			return err == nil && !strings.Contains(string(b), ") T ")
+		}) {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatal("the process does not stop")
+		}
+	}
 }
 
 // wait waits until a replica has ended.
