@@ -252,7 +252,7 @@ func TestPipeThatNobodyReads(t *testing.T) {
 	s := newSource(t)
 	c := s.logs("a", 100, 10_000) // a pipe takes 64 KiB
 	r := newRequest(otlp.Logs, []*otlp.Chunk{c})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan Verdict, 1)
 	go func() { done <- f.send(ctx, r) }()
@@ -261,6 +261,16 @@ func TestPipeThatNobodyReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pipe.Close()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // until a part of the line lies in it
+		n, err := unix.IoctlGetInt(int(pipe.Fd()), unix.TIOCINQ)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("nothing is written: %v", err)
+		}
+		if n > 0 {
+			break
+		}
+	}
+	cancel()
 	select {
 	case v := <-done:
 		if v.Kind != Again {
