@@ -73,7 +73,9 @@ func (s *screen) line(ok bool, what string, words ...string) {
 		s.text = append(s.text, ' ')
 	}
 	for _, w := range words {
-		s.text = append(append(s.text, ' '), w...)
+		if w != "" {
+			s.text = append(append(s.text, ' '), w...)
+		}
 	}
 	s.text = append(s.text, '\n')
 }
@@ -114,7 +116,11 @@ func (s *Status) screen(now time.Time) (string, bool) {
 		}
 	}
 	p := &s.Process
-	c.line(p.MemoryLimit == 0 || float64(p.RSS) <= fullMemory*float64(p.MemoryLimit), "memory", size(p.RSS), "resident, limit", size(p.MemoryLimit)+"; records take", size(p.PoolUsed), "of", size(p.PoolLimit))
+	limit := "no limit"
+	if p.MemoryLimit > 0 {
+		limit = "limit " + size(p.MemoryLimit)
+	}
+	c.line(p.MemoryLimit == 0 || float64(p.RSS) <= fullMemory*float64(p.MemoryLimit), "memory", size(p.RSS), "resident,", limit+"; records take", size(p.PoolUsed), "of", size(p.PoolLimit))
 	for i := range s.Scrapers {
 		if r := &s.Scrapers[i]; r.Failing {
 			c.line(false, "scraper", r.Source+"/"+r.Scraper+":", r.LastError)
