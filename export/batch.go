@@ -26,14 +26,22 @@ type batch struct {
 
 	lane    *lane
 	timer   *time.Timer // while it is open
-	left    atomic.Int32
-	dropped atomic.Bool // by a destination
-	aborted atomic.Bool // the process stopped before an answer
-	refused atomic.Bool // by a spool that is full
+	sealed  time.Time
+	left    atomic.Int32 // destinations whose outcome is not known
+	users   atomic.Int32 // destinations that use its memory
+	dropped atomic.Bool  // by a destination
+	aborted atomic.Bool  // the process stopped before an answer
+	refused atomic.Bool  // by a spool that is full
 }
 
-// done is called once by each destination.
+// done is called once by each destination: it has an outcome, and does not use the memory any more.
 func (b *batch) done(o otlp.Outcome) {
+	b.tell(o)
+	b.free()
+}
+
+// tell is the first half of done.
+func (b *batch) tell(o otlp.Outcome) {
 	switch o {
 	case otlp.Dropped:
 		b.dropped.Store(true)
@@ -51,16 +59,26 @@ func (b *batch) done(o otlp.Outcome) {
 	default:
 		o = otlp.Delivered
 	}
-	b.lane.pending.Add(-1)
 	for _, c := range b.chunks {
 		switch {
 		case !b.refused.Load():
-			c.Settle(o)
+			c.Tell(o)
 		case c.Again:
-			c.Settle(otlp.Aborted)
+			c.Tell(otlp.Aborted)
 		default:
-			c.Settle(max(o, otlp.Dropped))
+			c.Tell(max(o, otlp.Dropped))
 		}
+	}
+}
+
+// free is the second half. The last destination to call it called tell before, as did all others.
+func (b *batch) free() {
+	if b.users.Add(-1) > 0 {
+		return
+	}
+	b.lane.pending.Add(-1)
+	for _, c := range b.chunks {
+		c.Settle(otlp.Delivered) // it is told already
 	}
 }
 
@@ -236,8 +254,9 @@ func (l *lane) seal(b *batch) {
 	}
 	b.whole = newRequest(b.signal, b.chunks)
 	b.whole.buffers() // here and not in several senders at once
-	b.lane = l
+	b.lane, b.sealed = l, time.Now()
 	b.left.Store(int32(len(l.queues)))
+	b.users.Store(int32(len(l.queues)))
 	l.pending.Add(1)
 	for _, q := range l.queues {
 		q.push(b)

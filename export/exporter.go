@@ -37,6 +37,11 @@ const logLanes = 2
 // node is about 100 KB: several minutes.
 const metricsQueueBytes = 4 << 20
 
+// promptly is how long records that came over the network wait in memory: their sender waits for the answer, mostly for
+// 10 s. Where the destination is slow, or others fill the spool before them, they move to the disk then, or are given back
+// if it is full.
+const promptly = 3 * time.Second
+
 // Exporting delivers chunks. Make one with New, deliver with Run, hand chunks to Add.
 type Exporting struct {
 	outs   map[string]*out
@@ -217,6 +222,8 @@ func (e *Exporting) newLanes(cfg Batch, signal otlp.Signal, names []string, p Pi
 				q.lazy = &e.vanishing
 			case waits:
 				q.limit, q.lazy = 0, new(atomic.Bool) // what is on the disk from before is delivered
+			case e.forwards && s != nil:
+				q.prompt = promptly
 			}
 			q.change = newChange(p)
 			q.refuse = s != nil && e.keep.WhenFull == refuse

@@ -22,6 +22,7 @@ type queue struct {
 	spool  *spool.Spool  // nil: memory only
 	lazy   *atomic.Bool  // what waits moves to the disk only while it is set; nil: whenever it is away
 	refuse bool          // over limit, with a spool that is full, the newest go
+	prompt time.Duration // what waits longer moves to the disk, or goes back to who sent it; 0: it may wait
 	change *change       // of attributes, before sending; nil: none
 	wake   chan struct{} // of capacity 1; something came
 	spill  chan struct{} // of capacity 1; it is time to move to the disk
@@ -33,6 +34,7 @@ type queue struct {
 	flying *batch       // being sent
 	ahead  int          // records of it, from its front, that are done with; as long as it is not on the disk
 	entry  *spool.Entry // where it lies on the disk, if it does
+	told   bool         // its origin knows that it does
 	left   *spool.Entry // what was being sent, and is to be read again
 
 	mu     sync.Mutex // guards everything below
@@ -158,7 +160,7 @@ func (q *queue) choose() (b *batch, again <-chan struct{}) {
 			return nil, after(spoolPause)
 		}
 		if e != nil {
-			q.flying, q.ahead, q.entry = q.replay(e), 0, e
+			q.flying, q.ahead, q.entry, q.told = q.replay(e), 0, e, false
 			return q.flying, nil
 		}
 	}
@@ -170,7 +172,7 @@ func (q *queue) choose() (b *batch, again <-chan struct{}) {
 		}
 		return nil, q.wake
 	}
-	q.flying, q.ahead, q.entry = q.list[0], 0, nil
+	q.flying, q.ahead, q.entry, q.told = q.list[0], 0, nil, false
 	q.list[0] = nil
 	q.list = q.list[1:]
 	q.bytes -= int64(q.flying.bytes)
@@ -200,6 +202,7 @@ func (q *queue) replay(e *spool.Entry) *batch {
 	r = r.behind(e.Done)
 	b := &batch{signal: signal, records: r.records, bytes: len(whole), whole: r, lane: q.lane}
 	b.left.Store(1)
+	b.users.Store(1)
 	q.lane.pending.Add(1)
 	return b
 }
@@ -226,7 +229,7 @@ func (q *queue) letGo(o otlp.Outcome) bool {
 	}
 	q.persist()
 	q.order.Lock()
-	b, e := q.flying, q.entry
+	b, e, told := q.flying, q.entry, q.told
 	if e != nil {
 		q.spool.Return(e)
 		q.flying, q.entry, q.left = nil, nil, e
@@ -235,8 +238,7 @@ func (q *queue) letGo(o otlp.Outcome) bool {
 	if e == nil {
 		return false
 	}
-	b.done(o)
-	b.lane.ended()
+	end(b, told, o)
 	return true
 }
 
@@ -259,14 +261,14 @@ func (q *queue) takeUp() *batch {
 		q.spool.Return(e)
 		return nil
 	}
-	q.flying, q.entry, q.left = q.replay(e), e, nil
+	q.flying, q.entry, q.left, q.told = q.replay(e), e, nil, false
 	return q.flying
 }
 
 // done ends the sending of what take returned, unless it was let go.
 func (q *queue) done(o otlp.Outcome) {
 	q.order.Lock()
-	b, e := q.flying, q.entry
+	b, e, told := q.flying, q.entry, q.told
 	if b == nil || e == nil && o == otlp.Aborted && q.spills() { // abort moves it to the disk
 		q.order.Unlock()
 		return
@@ -280,7 +282,15 @@ func (q *queue) done(o otlp.Outcome) {
 	}
 	q.flying, q.entry = nil, nil
 	q.order.Unlock()
-	b.done(o)
+	end(b, told, o)
+}
+
+// end is done of a batch whose origin may be told.
+func end(b *batch, told bool, o otlp.Outcome) {
+	if !told {
+		b.tell(o)
+	}
+	b.free()
 	b.lane.ended()
 }
 
@@ -342,6 +352,10 @@ func (q *queue) persist() {
 	if first && n > 0 {
 		q.entry, q.ahead = entries[0], 0
 		q.entry.Request = nil // its bytes are those of the batch
+		if q.prompt > 0 && q.flying.pass == nil {
+			q.told = true
+			q.flying.tell(otlp.Delivered)
+		}
 		n--
 	}
 	for _, b := range list[:n] {
@@ -382,6 +396,18 @@ func entryOf(r *request) *spool.Entry {
 	return &spool.Entry{Signal: uint32(r.signal), Records: r.records, Time: time.Now(), Request: bufs}
 }
 
+// overdue says whether something waits in memory longer than it may, what is being sent included.
+func (q *queue) overdue(now time.Time) bool {
+	q.order.Lock()
+	defer q.order.Unlock()
+	if q.flying != nil && q.entry == nil && now.Sub(q.flying.sealed) > q.prompt {
+		return true
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.list) > 0 && now.Sub(q.list[0].sealed) > q.prompt
+}
+
 // safe says whether all that waits, and what is being sent, is on the disk.
 func (q *queue) safe() bool {
 	q.order.Lock()
@@ -398,11 +424,20 @@ const endGrace = time.Second
 // the destination is down and all is on the disk, it ends the sending.
 func (q *queue) spilling(stop <-chan struct{}, end func()) {
 	ended := q.ended
-	var grace <-chan time.Time
+	var grace, tick <-chan time.Time
+	if q.prompt > 0 {
+		t := time.NewTicker(q.prompt / 4)
+		defer t.Stop()
+		tick = t.C
+	}
 	for {
 		select {
 		case <-q.spill:
 			q.persist()
+		case now := <-tick:
+			if q.overdue(now) {
+				q.persist()
+			}
 		case <-ended:
 			ended, grace = nil, time.After(endGrace)
 		case <-grace:
@@ -428,7 +463,10 @@ func (q *queue) abort() {
 				o = otlp.Delivered
 			}
 			q.flying, q.entry = nil, nil
-			b.done(o)
+			if !q.told {
+				b.tell(o)
+			}
+			b.free()
 		}
 		if err := q.spool.Close(); err != nil {
 			q.out.log.Error("the spool could not be closed; what was written last may be missing", "exporter", q.out.name, "err", err)

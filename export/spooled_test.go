@@ -18,9 +18,20 @@ import (
 // spooled runs an exporter to r with a spool below dir.
 func spooled(t testing.TB, dir string, x Exporters, keep Spool) (e *Exporting, stop func()) {
 	t.Helper()
-	b := BatchDefaults()
-	b.Timeout = 5 * time.Millisecond
-	e, err := New(Options{Batch: b, Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), Spool: keep, SpoolDir: dir, Version: "1", Log: silent, Registerer: newRegistry()})
+	return started(t, Options{Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"metrics": {"test"}}), Spool: keep, SpoolDir: dir})
+}
+
+// forwarding is the same for logs that came over the network.
+func forwarding(t testing.TB, x Exporters, keep Spool) (e *Exporting, stop func()) {
+	t.Helper()
+	return started(t, Options{Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"logs": {"test"}}), Forwards: true, Spool: keep, SpoolDir: t.TempDir()})
+}
+
+func started(t testing.TB, o Options) (e *Exporting, stop func()) {
+	t.Helper()
+	o.Batch, o.Version, o.Log, o.Registerer = BatchDefaults(), "1", silent, newRegistry()
+	o.Batch.Timeout = 5 * time.Millisecond
+	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -436,16 +447,10 @@ func TestLeftover(t *testing.T) {
 // Logs that came over the network wait in no file: over the limit of the spool their oldest go, too.
 func TestSpoolLimitOfForwardedLogs(t *testing.T) {
 	r, down := outage(t)
-	x, keep, b := Exporters{"otlphttp": to(r)}, SpoolDefaults(), BatchDefaults()
-	keep.MaxBytes, b.Timeout = 4<<20, 5*time.Millisecond
-	e, err := New(Options{Batch: b, Exporters: x, Pipelines: DefaultPipelines(x, map[string][]string{"logs": {"test"}}), Forwards: true, Spool: keep, SpoolDir: t.TempDir(), Version: "1", Log: silent, Registerer: newRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); e.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	keep := SpoolDefaults()
+	keep.MaxBytes = 4 << 20
+	e, stop := forwarding(t, Exporters{"otlphttp": to(r)}, keep)
+	defer stop()
 	s := newSource(t)
 	status := func() (sum Status) { // of both lanes
 		for _, st := range e.Status() {
@@ -478,5 +483,28 @@ func TestSpoolLimitOfForwardedLogs(t *testing.T) {
 	}
 	if st := status(); st.Sent+st.Dropped != 20*ticks || drops(t, e, "otlphttp", otlp.Logs, spool.Full) == 0 {
 		t.Errorf("sent %d, dropped %d of %d", st.Sent, st.Dropped, 20*ticks)
+	}
+}
+
+// Who sent records is answered while a destination keeps its own answer: the disk has them, what is being sent included,
+// or they come back, as the disk has no room.
+func TestSlowDestination(t *testing.T) {
+	r := newHTTP(t, func(int, incoming) *reply { return &reply{hang: true} })
+	x := to(r)
+	x.Timeout = time.Minute
+	keep := SpoolDefaults()
+	keep.MaxBytes, keep.WhenFull = 1<<20, refuse
+	e, stop := forwarding(t, Exporters{"otlphttp": x}, keep)
+	defer stop()
+	s := newSource(t)
+	const chunks = 10 // 2 MB; 4 MiB may wait in memory
+	for range chunks {
+		c := s.logs("host", 20, 10_000)
+		c.Again = true
+		e.Input(otlp.Logs, "test")(c)
+	}
+	eventually(t, "answer", func() bool { d, _, a := s.settled(); return d+a == chunks })
+	if d, _, a := s.settled(); d == 0 || a == 0 || r.count() != 1 {
+		t.Errorf("%d are on the disk, %d came back, after %d requests", d, a, r.count())
 	}
 }

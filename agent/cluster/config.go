@@ -65,6 +65,8 @@ const (
 
 // Defaults is the configuration without any file.
 func Defaults() Config {
+	batch := export.BatchDefaults()
+	batch.Timeout = time.Second // clients wait for the answer
 	return Config{
 		StateDir: stateDir,
 		Log:      process.Log{Level: "info", Format: "auto"},
@@ -81,7 +83,7 @@ func Defaults() Config {
 		State:         state.Defaults(),
 		Events:        events.Defaults(),
 		Objects:       objects.Defaults(),
-		Batch:         export.BatchDefaults(),
+		Batch:         batch,
 		Spool:         export.SpoolDefaults(),
 		DeadLetter:    export.DeadLetterDefaults(),
 		MemoryLimiter: process.MemoryLimiterDefaults(),

@@ -61,11 +61,17 @@ func NewChunk(slab *Slab, data []byte) *Chunk {
 // up an attempt may still be reading it. The garbage collector takes it in the end.
 func (c *Chunk) Lend() { c.slab.lent.Store(true) }
 
-// Settle tells the origin, releases the slab and ends the chunk's life.
-func (c *Chunk) Settle(o Outcome) {
+// Tell tells the origin, and does no more: somebody still uses the chunk's memory.
+func (c *Chunk) Tell(o Outcome) {
 	if c.Origin != nil {
 		c.Origin.Settled(c, o)
+		c.Origin = nil
 	}
+}
+
+// Settle tells the origin, unless that was done, releases the slab and ends the chunk's life.
+func (c *Chunk) Settle(o Outcome) {
+	c.Tell(o)
 	slab := c.slab
 	*c = Chunk{}
 	chunks.Put(c)
