@@ -29,8 +29,9 @@ func forwarding(t testing.TB, x Exporters, keep Spool) (e *Exporting, stop func(
 
 func started(t testing.TB, o Options) (e *Exporting, stop func()) {
 	t.Helper()
-	o.Batch, o.Version, o.Log, o.Registerer = BatchDefaults(), "1", silent, newRegistry()
-	o.Batch.Timeout = 5 * time.Millisecond
+	o.Version, o.Log, o.Registerer = "1", silent, newRegistry()
+	o.Batch = BatchDefaults()
+	o.Batch.SendBatchMaxBytes, o.Batch.Timeout = 1<<20, 5*time.Millisecond // so that several find room in a small spool
 	e, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -493,11 +494,11 @@ func TestSlowDestination(t *testing.T) {
 	x := to(r)
 	x.Timeout = time.Minute
 	keep := SpoolDefaults()
-	keep.MaxBytes, keep.WhenFull = 1<<20, refuse
+	keep.MaxBytes, keep.WhenFull = 2<<20, refuse
 	e, stop := forwarding(t, Exporters{"otlphttp": x}, keep)
 	defer stop()
 	s := newSource(t)
-	const chunks = 10 // 2 MB; 4 MiB may wait in memory
+	const chunks = 15 // 3 MB; 4 MiB may wait in memory
 	for range chunks {
 		c := s.logs("host", 20, 10_000)
 		c.Again = true
