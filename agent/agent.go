@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,7 +49,7 @@ type Agent struct {
 	reg     *prometheus.Registry
 	started time.Time
 
-	lock    *os.File
+	claim   *process.Claim
 	memory  *process.Memory
 	export  *export.Exporting
 	tailer  *tail.Tailer      // nil when no pipeline takes logs
@@ -62,9 +60,7 @@ type Agent struct {
 	sink    *export.Sink      // nil when an exporter is configured
 	demo    *demo             // nil without --demo
 	rates   rates
-	left    *tail.Open   // for the next agent, after Run
-	admin   net.Listener // nil without a server
-	health  net.Listener
+	left    *tail.Open // for the next agent, after Run
 }
 
 // New checks the machine's side of a checked configuration and opens what the agent needs.
@@ -106,17 +102,11 @@ func Renew(cfg *Config, version string, log *slog.Logger, before *Agent, more ..
 			return nil, err
 		}
 	}
-	if a.lock, err = process.LockState(cfg.StateDir); err != nil {
-		if errors.Is(err, process.ErrLocked) {
-			return nil, err
-		}
+	if a.claim, err = process.NewClaim(cfg.StateDir, cfg.Admin.Listen, cfg.Health.Listen); err != nil {
+		return nil, err
+	}
+	if err := a.claim.Stateless; err != nil {
 		a.log.Error("state directory can't be used; offsets are not kept over a restart", "state_dir", cfg.StateDir, "err", err)
-	}
-	if a.admin, err = process.Listen(cfg.Admin.Listen); err != nil {
-		return nil, fmt.Errorf("admin.listen: %w", err)
-	}
-	if a.health, err = process.Listen(cfg.Health.Listen); err != nil {
-		return nil, fmt.Errorf("health.listen: %w", err)
 	}
 	if a.memory, err = process.NewMemory(cfg.MemoryLimiter, sizes, func() { a.export.Flush() }, func() { a.export.Spill() }, a.log.With("part", "memory"), a.reg); err != nil {
 		return nil, err
@@ -225,53 +215,33 @@ func ownPod() string {
 // then what they handed over is delivered within drain_timeout, then offsets are saved.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.release()
-	a.log.Info("started", "version", a.version, "node", a.cfg.NodeName, "page", process.Address(a.admin), "health", process.Address(a.health),
+	a.log.Info("started", "version", a.version, "node", a.cfg.NodeName, "page", process.Address(a.claim.Admin), "health", process.Address(a.claim.Health),
 		"state_dir", a.cfg.StateDir, "memory_limit", a.memory.Hard, "exporters", slices.Sorted(maps.Keys(a.cfg.Exporters)))
 
-	base := context.WithoutCancel(ctx)
-	send, stopSend := context.WithCancel(base)
-	defer stopSend()
-	serve, stopServe := context.WithCancel(base)
-	defer stopServe()
-	read, stopRead := context.WithCancel(base)
-	defer stopRead()
-
-	var servers, sender, sources sync.WaitGroup
-	failed := make(chan error, 4) // one a server
-	server := func(run func(context.Context) error) {
-		servers.Go(func() {
-			if err := run(serve); err != nil {
-				failed <- err
-			}
-		})
-	}
+	parts := process.NewStages(ctx)
+	defer parts.Close()
 	if a.sink != nil {
-		server(a.sink.Run)
+		parts.Serve(func(ctx context.Context) { parts.Fail(a.sink.Run(ctx)) })
 	}
-	if a.admin != nil {
-		server(func(ctx context.Context) error { return process.Serve(ctx, a.admin, a.adminHandler()) })
-	}
-	if a.health != nil {
-		server(func(ctx context.Context) error { return process.Serve(ctx, a.health, a.healthHandler()) })
-	}
-	servers.Go(func() { a.memory.Run(serve) })
-	servers.Go(func() { a.rates.run(serve, a) })
+	a.claim.Serve(parts, a.adminHandler(), a.healthHandler())
+	parts.Serve(a.memory.Run)
+	parts.Serve(func(ctx context.Context) { a.rates.run(ctx, a) })
 	if a.node != nil {
-		servers.Go(func() { a.node.pods.Run(serve) })
+		parts.Serve(a.node.pods.Run)
 	}
-	sender.Go(func() { a.export.Run(send) })
+	parts.Send(a.export.Run)
 	if a.tailer != nil {
-		sources.Go(func() { a.tailer.Run(read) })
+		parts.Read(a.tailer.Run)
 	}
 	if a.journal != nil {
-		sources.Go(func() {
-			if err := a.journal.Run(read); err != nil {
+		parts.Read(func(ctx context.Context) {
+			if err := a.journal.Run(ctx); err != nil {
 				a.log.Error("the journal is not followed any more", "err", err)
 			}
 		})
 	}
 	if a.grid != nil {
-		sources.Go(func() { a.grid.Run(read) })
+		parts.Read(func(ctx context.Context) { parts.Fail(a.grid.Run(ctx)) })
 	}
 
 	var err error
@@ -283,17 +253,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	} else {
 		select {
 		case <-ctx.Done():
-		case err = <-failed:
+		case err = <-parts.Failed():
 		}
 	}
 	a.log.Info("stopping; delivering what was read", "timeout", a.cfg.DrainTimeout.String())
-	stopRead()
-	sources.Wait()        // 1. no new data
-	a.export.CloseInput() // 2. the open batches become the last ones
-	drain := time.AfterFunc(a.cfg.DrainTimeout, stopSend)
-	sender.Wait() // 3. delivered, or the time is up
-	drain.Stop()
-	if a.tailer != nil { // 4. offsets say what was delivered
+	parts.Drain(a.export.CloseInput, a.cfg.DrainTimeout)
+	if a.tailer != nil { // offsets say what was delivered
 		end := a.tailer.Close
 		if errors.Is(context.Cause(ctx), process.ErrReload) {
 			end = func() (e error) { a.left, e = a.tailer.Leave(); return e }
@@ -309,22 +274,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	l := a.lines()
 	a.log.Info("stopped", "read", l.Read, "delivered", l.Delivered, "lost", l.Lost, "repeated", l.Repeated, "undelivered", l.InFlight)
-	stopServe()
-	servers.Wait()
 	return err
 }
 
 // release gives back what New opened; what Run's servers have closed may be closed again.
 func (a *Agent) release() {
-	for _, l := range []net.Listener{a.admin, a.health} {
-		if l != nil {
-			l.Close()
-		}
+	if a.claim != nil {
+		a.claim.Release()
 	}
 	if a.demo != nil {
 		a.demo.remove()
-	}
-	if a.lock != nil {
-		a.lock.Close()
 	}
 }

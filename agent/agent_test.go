@@ -101,7 +101,7 @@ func (r *running) get(addr, path string) (int, string) {
 
 func (r *running) status() (s Status) {
 	r.t.Helper()
-	code, body := r.get(r.a.admin.Addr().String(), "/status")
+	code, body := r.get(r.a.claim.Admin.Addr().String(), "/status")
 	if err := json.Unmarshal([]byte(body), &s); code != 200 || err != nil {
 		r.t.Fatalf("/status: %d, %v\n%s", code, err, body)
 	}
@@ -156,16 +156,16 @@ func TestDefaultDeliversLogsAndMetricsToTheSink(t *testing.T) {
 		"/metrics": "stint_tail_delivered_records_total 1000",
 		"/":        "<title>stint-agent</title>",
 	} {
-		if code, body := r.get(r.a.admin.Addr().String(), path); code != 200 || !strings.Contains(body, want) {
+		if code, body := r.get(r.a.claim.Admin.Addr().String(), path); code != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d without %q", path, code, want)
 		}
 	}
 	for _, path := range []string{"/livez", "/readyz", "/flowing"} {
-		if code, body := r.get(r.a.health.Addr().String(), path); code != 200 || body != "ok\n" {
+		if code, body := r.get(r.a.claim.Health.Addr().String(), path); code != 200 || body != "ok\n" {
 			t.Errorf("%s: %d %q", path, code, body)
 		}
 	}
-	if code, _ := r.get(r.a.admin.Addr().String(), "/nothing"); code != 404 {
+	if code, _ := r.get(r.a.claim.Admin.Addr().String(), "/nothing"); code != 404 {
 		t.Errorf("/nothing: %d", code)
 	}
 	if err := r.stop(); err != nil {
@@ -273,7 +273,7 @@ func TestTwoAgentsDoNotShareAState(t *testing.T) {
 func TestPortInUseIsAnErrorThatNamesTheKey(t *testing.T) {
 	r := startAgent(t, testConfig(t))
 	cfg := testConfig(t)
-	cfg.Admin.Listen = r.a.admin.Addr().String()
+	cfg.Admin.Listen = r.a.claim.Admin.Addr().String()
 	if _, err := New(cfg, "v0", slog.New(slog.NewTextHandler(io.Discard, nil))); err == nil || !strings.Contains(err.Error(), "admin.listen") {
 		t.Errorf("%v", err)
 	}

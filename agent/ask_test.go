@@ -29,7 +29,7 @@ func TestAsk(t *testing.T) {
 	writeLog(t, cfg.Tail.Containers.Root, 3)
 	r := startAgent(t, cfg)
 	r.until("delivered", func(s Status) bool { return s.Lines.Delivered == 3 && s.Metrics.Delivered > 0 })
-	_, port, err := net.SplitHostPort(r.a.admin.Addr().String())
+	_, port, err := net.SplitHostPort(r.a.claim.Admin.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestAsk(t *testing.T) {
 	writeLog(t, away.Tail.Containers.Root, 3)
 	r = startAgent(t, away)
 	r.until("the exporter to be down", func(s Status) bool { return len(s.Exporters) > 0 && s.Exporters[0].Down != "" })
-	text, well, err := Ask(t.Context(), asked(r.a.admin.Addr().String()))
+	text, well, err := Ask(t.Context(), asked(r.a.claim.Admin.Addr().String()))
 	if err != nil || well || !strings.Contains(text, "\nfail exporter  otlp takes no logs for ") || !strings.Contains(text, "refused") {
 		t.Errorf("Ask = %v, %v\n%s", well, err, text)
 	}

@@ -26,7 +26,7 @@ func TestNodeMetrics(t *testing.T) {
 			cfg.Admin.NodeMetrics, cfg.Scrape.Names, cfg.Scrape.Interval = true, names, time.Second
 			r := startAgent(t, cfg)
 			r.until("scraped", func(s Status) bool { return s.Metrics.Delivered > 300 }) // more than one scrape
-			code, body := r.get(r.a.admin.Addr().String(), "/metrics/node")
+			code, body := r.get(r.a.claim.Admin.Addr().String(), "/metrics/node")
 			if code != http.StatusOK {
 				t.Fatalf("%d %s", code, body)
 			}
@@ -77,7 +77,7 @@ func TestNodeMetrics(t *testing.T) {
 // It is off unless somebody wants it.
 func TestNoNodeMetrics(t *testing.T) {
 	r := startAgent(t, testConfig(t))
-	if code, _ := r.get(r.a.admin.Addr().String(), "/metrics/node"); code != http.StatusNotFound {
+	if code, _ := r.get(r.a.claim.Admin.Addr().String(), "/metrics/node"); code != http.StatusNotFound {
 		t.Errorf("/metrics/node answers %d", code)
 	}
 }

@@ -157,11 +157,11 @@ exporters:
 		all.WriteString(f.String() + "\n")
 	}
 	for _, path := range []string{"/", "/status", "/metrics"} {
-		_, body := r.get(r.a.admin.Addr().String(), path)
+		_, body := r.get(r.a.claim.Admin.Addr().String(), path)
 		all.WriteString(body)
 	}
 	for _, path := range []string{"/livez", "/readyz", "/flowing"} {
-		_, body := r.get(r.a.health.Addr().String(), path)
+		_, body := r.get(r.a.claim.Health.Addr().String(), path)
 		all.WriteString(body)
 	}
 	if err := r.stop(); err != nil {

@@ -296,7 +296,7 @@ func (e *Exporting) Input(signal otlp.Signal, source string) func(*otlp.Chunk) {
 
 // Run delivers until CloseInput was called and everything is delivered, or ctx ends; what is
 // left then, and what is added later, is settled as aborted.
-func (e *Exporting) Run(ctx context.Context) error {
+func (e *Exporting) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, l := range e.lanes {
 		for _, q := range l.queues {
@@ -308,14 +308,13 @@ func (e *Exporting) Run(ctx context.Context) error {
 		l.abort()
 	}
 	e.close()
-	return nil
 }
 
 // Discard ends what was never run.
 func (e *Exporting) Discard() {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
-	_ = e.Run(ctx)
+	e.Run(ctx)
 }
 
 // close ends the destinations.

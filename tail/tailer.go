@@ -126,7 +126,7 @@ func New(o Options) (*Tailer, error) {
 
 // Run reads until ctx ends. What is still unacknowledged then may be settled afterwards; Close
 // saves it.
-func (t *Tailer) Run(ctx context.Context) error {
+func (t *Tailer) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for range t.workers {
 		w := &worker{t: t, buf: make([]byte, readBytes)}
@@ -136,7 +136,6 @@ func (t *Tailer) Run(ctx context.Context) error {
 	t.scan.run(ctx)
 	t.ready.stop()
 	wg.Wait()
-	return nil
 }
 
 // clock is ns since New by a clock that nobody sets.

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -57,7 +56,7 @@ type Cluster struct {
 	reg     *prometheus.Registry
 	started time.Time
 
-	lock       *os.File
+	claim      *process.Claim
 	memory     *process.Memory
 	export     *export.Exporting
 	gateway    *gateway.Gateway // nil when no pipeline takes what it receives
@@ -69,8 +68,6 @@ type Cluster struct {
 	events     *leaseEvents
 	singletons []*singleton
 	grid       *scrape.Grid // nil when no pipeline takes the process's own metrics
-	admin      net.Listener // nil without a server
-	health     net.Listener
 }
 
 // New checks the machine's side of a checked configuration and opens what is needed. The API
@@ -94,17 +91,11 @@ func newCluster(cfg *Config, version string, all []listed, log *slog.Logger, mor
 	}()
 	c.reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 	c.reg.MustRegister(more...)
-	if c.lock, err = process.LockState(cfg.StateDir); err != nil {
-		if errors.Is(err, process.ErrLocked) {
-			return nil, err
-		}
+	if c.claim, err = process.NewClaim(cfg.StateDir, cfg.Admin.Listen, cfg.Health.Listen); err != nil {
+		return nil, err
+	}
+	if err := c.claim.Stateless; err != nil {
 		c.log.Error("state directory can't be used; nothing is spooled on disk", "state_dir", cfg.StateDir, "err", err)
-	}
-	if c.admin, err = process.Listen(cfg.Admin.Listen); err != nil {
-		return nil, fmt.Errorf("admin.listen: %w", err)
-	}
-	if c.health, err = process.Listen(cfg.Health.Listen); err != nil {
-		return nil, fmt.Errorf("health.listen: %w", err)
 	}
 	if c.memory, err = process.NewMemory(cfg.MemoryLimiter, sizes, func() { c.export.Flush() }, func() { c.export.Spill() }, c.log.With("part", "memory"), c.reg); err != nil {
 		return nil, err
@@ -135,7 +126,7 @@ func (c *Cluster) newExport() (err error) {
 		Batch: c.cfg.Batch, Exporters: c.cfg.Exporters, Pipelines: c.cfg.Pipelines, Spool: c.cfg.Spool, DeadLetter: c.cfg.DeadLetter,
 		Forwards: true, Unspooled: c.cfg.Gateway.Unspooled(), Version: c.version, Log: c.log.With("part", "export"), Registerer: c.reg,
 	}
-	if c.lock != nil {
+	if c.claim.Stateless == nil {
 		opt.SpoolDir, opt.DeadDir = filepath.Join(c.cfg.StateDir, "spool"), filepath.Join(c.cfg.StateDir, "dead-letter")
 	}
 	if len(opt.Exporters) == 0 {
@@ -298,86 +289,50 @@ func (c *Cluster) Run(ctx context.Context) error {
 	if c.gateway != nil {
 		grpcAt, httpAt = c.gateway.Addresses()
 	}
-	c.log.Info("started", "version", c.version, "admin", process.Address(c.admin), "health", process.Address(c.health), "otlp_grpc", grpcAt, "otlp_http", httpAt,
+	c.log.Info("started", "version", c.version, "admin", process.Address(c.claim.Admin), "health", process.Address(c.claim.Health), "otlp_grpc", grpcAt, "otlp_http", httpAt,
 		"state_dir", c.cfg.StateDir, "memory_limit", c.memory.Hard, "exporters", slices.Sorted(maps.Keys(c.cfg.Exporters)))
 
-	base := context.WithoutCancel(ctx)
-	send, stopSend := context.WithCancel(base)
-	defer stopSend()
-	serve, stopServe := context.WithCancel(base)
-	defer stopServe()
-	read, stopRead := context.WithCancel(base)
-	defer stopRead()
-
-	var servers, sender, sources sync.WaitGroup
-	failed := make(chan error, 4) // one a server
-	server := func(run func(context.Context) error) {
-		servers.Go(func() {
-			if err := run(serve); err != nil {
-				failed <- err
-			}
-		})
-	}
+	parts := process.NewStages(ctx)
+	defer parts.Close()
 	if c.sink != nil {
-		server(c.sink.Run)
+		parts.Serve(func(ctx context.Context) { parts.Fail(c.sink.Run(ctx)) })
 	}
-	if c.admin != nil {
-		server(func(ctx context.Context) error { return process.Serve(ctx, c.admin, c.adminHandler()) })
-	}
-	if c.health != nil {
-		server(func(ctx context.Context) error { return process.Serve(ctx, c.health, c.healthHandler()) })
-	}
-	servers.Go(func() { c.memory.Run(serve) })
-	sender.Go(func() { c.export.Run(send) })
+	c.claim.Serve(parts, c.adminHandler(), c.healthHandler())
+	parts.Serve(c.memory.Run)
+	parts.Send(c.export.Run)
 	if c.leader != nil {
-		sources.Go(func() { c.leader.run(read) })
+		parts.Read(c.leader.run)
 	}
 	if c.gateway != nil {
-		sources.Go(func() {
-			if err := c.gateway.Run(read); err != nil {
-				failed <- err
-			}
-		})
+		parts.Read(func(ctx context.Context) { parts.Fail(c.gateway.Run(ctx)) })
 	}
 	if c.lookup != nil {
-		sources.Go(func() { c.lookup.Run(read) })
+		parts.Read(c.lookup.Run)
 	}
 	if c.grid != nil {
-		sources.Go(func() { c.grid.Run(read) })
+		parts.Read(func(ctx context.Context) { parts.Fail(c.grid.Run(ctx)) })
 	}
 
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-parts.Failed():
 	}
 	c.log.Info("stopping; delivering what was read", "timeout", c.cfg.DrainTimeout.String())
-	stopRead()
-	sources.Wait()        // 1. no new data, and no lease
-	c.export.CloseInput() // 2. the open batches become the last ones
-	drain := time.AfterFunc(c.cfg.DrainTimeout, stopSend)
-	sender.Wait() // 3. delivered, spooled, or the time is up
-	drain.Stop()
+	parts.Drain(c.export.CloseInput, c.cfg.DrainTimeout) // the lease is given up, what was handed over is delivered or spooled
 	if c.events != nil {
 		c.events.wait()
 	}
-	stopServe()
-	servers.Wait()
 	c.log.Info("replica stopped")
 	return err
 }
 
 // release gives back what New opened; what Run's servers have closed may be closed again.
 func (c *Cluster) release() {
-	for _, l := range []net.Listener{c.admin, c.health} {
-		if l != nil {
-			l.Close()
-		}
-	}
 	if c.gateway != nil {
 		c.gateway.Close()
 	}
-	if c.lock != nil {
-		c.lock.Close()
+	if c.claim != nil {
+		c.claim.Release()
 	}
 }

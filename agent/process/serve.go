@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Listen opens a port for a server; nil where none is wanted.
-func Listen(at string) (net.Listener, error) {
+// listen opens a port for a server; nil where none is wanted.
+func listen(at string) (net.Listener, error) {
 	if at == "" {
 		return nil, nil
 	}
@@ -39,8 +39,8 @@ func Probe(mux *http.ServeMux, path string, faults func() []string) {
 	})
 }
 
-// Serve serves until ctx ends and the requests under way are answered.
-func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+// serve serves until ctx ends and the requests under way are answered.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
