@@ -67,6 +67,7 @@ func (s *Source) poll(ctx context.Context, t *term, st *store, namespace string)
 				most = missingRetry
 				if refusals++; refusals == tellRefusals {
 					s.refused(st, namespace, err)
+					t.polled.forget(st.kind.name)
 				}
 			}
 			wait = retry
@@ -123,6 +124,16 @@ func (p *polled) take(kind string, sum *tally) {
 		return
 	}
 	p.counts[kind] = maps.Clone(sum.counts)
+}
+
+// forget forgets what lists of a kind told.
+func (p *polled) forget(kind string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if kind == "leases" {
+		p.renewed = nil
+	}
+	delete(p.counts, kind)
 }
 
 // node adds to the row of a node when its lease was renewed.

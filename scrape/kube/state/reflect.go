@@ -132,8 +132,10 @@ func (s *Source) failing(ctx context.Context, st *store, namespace string, err e
 	}
 }
 
-// refused says that a kind is missing, once until it can be read.
+// refused says that a kind is missing, once until it can be read, and ends its series: what was known of it is true no more,
+// for all that can be known.
 func (s *Source) refused(st *store, namespace string, err error) {
+	_ = st.Replace(nil, "") // an empty list has no row that can't be made
 	st.tell()
 	log := s.log(st, namespace)
 	if apierrors.IsForbidden(err) {

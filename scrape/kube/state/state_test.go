@@ -302,6 +302,20 @@ func TestForbidden(t *testing.T) {
 	})
 }
 
+// What may not be read any more is told no more: nobody can know whether it is still so.
+func TestForbiddenLater(t *testing.T) {
+	a := newAPIServer(t)
+	a.set(pods, pod(1, "a", "n1", "Running", nil, nil))
+	a.set(pods, pod(2, "b", "n1", "Running", nil, nil))
+	r := newRig(t, Defaults(), a)
+	want(t, "the pods", r.interval().of("k8s.pod.phase"), "{} 2", "{} 2")
+	a.refuse(pods, 403, "Forbidden")
+	a.delete(pods, "shop/b", true) // the watch ends
+	r.until("it is said", func() bool { return strings.Contains(r.logged.String(), "not allowed to read") })
+	want(t, "the pods", r.interval().of("k8s.pod.phase"), "{} ends", "{} ends")
+	want(t, "the pods, later", r.interval().of("k8s.pod.phase"))
+}
+
 // A server that has just started refuses everything for a moment: that is over in seconds, and nobody
 // is told of roles.
 func TestRefusedForAMoment(t *testing.T) {
