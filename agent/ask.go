@@ -53,6 +53,34 @@ func Ask(ctx context.Context, cfg *Config) (text string, well bool, err error) {
 	return text, well, nil
 }
 
+// Watch writes what Ask tells, again and again until ctx ends; on a terminal in place of what stood there. An agent that does
+// not answer is said, and asked again: it may be starting.
+func Watch(ctx context.Context, cfg *Config, every time.Duration, terminal bool, w io.Writer) error {
+	before, after := "", "\n"
+	if terminal {
+		before, after = "\x1b[H\x1b[2J", "" // home, erase all: ECMA-48
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		text, _, err := Ask(ctx, cfg)
+		if err != nil {
+			text = "fail " + err.Error() + "\n"
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if _, err := io.WriteString(w, before+text+after); err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // screen is a text in lines that begin with ok or fail.
 type screen struct {
 	text []byte
@@ -87,6 +115,7 @@ func (s *Status) screen(now time.Time) (string, bool) {
 	c.text = append(c.text, "stint-agent "+s.Version+" on "+s.Node+", up "+(time.Duration(s.Uptime)*time.Second).String()+"\n"...)
 
 	c.line(s.Lines.Lost == 0, "lines", "read", number(s.Lines.Read)+", delivered", number(s.Lines.Delivered)+", in flight", number(s.Lines.InFlight)+", lost", number(s.Lines.Lost)+", repeated", number(s.Lines.Repeated))
+	c.line(true, "rate", number(int64(s.Rates.Lines)), "lines/s,", size(int64(s.Rates.Bytes))+"/s,", strconv.FormatFloat(s.Rates.CPU, 'f', 1, 64), "% of a core")
 	if t := s.Tail; t != nil {
 		late := t.BehindSecs > lateSeconds
 		c.line(!late, "behind", number(int64(t.BehindSecs)), "s,", size(t.BehindBytes))

@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -80,10 +83,46 @@ func TestAskNobody(t *testing.T) {
 	}
 }
 
+// Watch goes on while the agent is away, and ends with its context.
+func TestWatch(t *testing.T) {
+	cfg := testConfig(t)
+	r := startAgent(t, cfg)
+	for _, tc := range []struct {
+		address  string
+		terminal bool
+		want     string
+	}{
+		{r.a.claim.Admin.Addr().String(), false, "\n\nstint-agent "},
+		{r.a.claim.Admin.Addr().String(), true, "\n\x1b[H\x1b[2Jstint-agent "},
+		{"127.0.0.1:1", false, "\n\nfail no agent answers"},
+	} {
+		ctx, stop := context.WithCancel(t.Context())
+		var text strings.Builder
+		err := Watch(ctx, asked(tc.address), time.Millisecond, tc.terminal, writerFunc(func(b []byte) (int, error) {
+			if text.Write(b); strings.Contains(text.String(), tc.want) {
+				stop()
+			}
+			return len(b), nil
+		}))
+		stop()
+		if err != nil || !strings.Contains(text.String(), tc.want) {
+			t.Errorf("Watch(%s) = %v\n%q", tc.address, err, text.String())
+		}
+	}
+	if err := Watch(t.Context(), asked("127.0.0.1:1"), time.Hour, false, writerFunc(func([]byte) (int, error) { return 0, io.ErrClosedPipe })); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%v, want the writer's error", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
 func TestScreen(t *testing.T) {
 	now := time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC)
 	s := Status{
 		Version: "1.2.3", Node: "node-1", Uptime: 7265.3,
+		Rates:   Rates{Lines: 12.6, Bytes: 4096, CPU: 1.25},
 		Lines:   Lines{Read: 100, Delivered: 90, InFlight: 8, Lost: 2, Repeated: 1},
 		Process: process.Status{RSS: 95 << 20, MemoryLimit: 100 << 20, PoolUsed: 1 << 20, PoolLimit: 32 << 20},
 		Exporters: []export.Status{
@@ -99,6 +138,7 @@ func TestScreen(t *testing.T) {
 	}
 	want := `stint-agent 1.2.3 on node-1, up 2h1m5s
 fail lines     read 100, delivered 90, in flight 8, lost 2, repeated 1
+ok   rate      12 lines/s, 4 KiB/s, 1.2 % of a core
 fail behind    312 s, 2 KiB
 fail behind    shop/web/main 2 KiB
 fail lost      2 KiB of logs: deleted

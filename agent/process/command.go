@@ -30,6 +30,7 @@ type Command struct {
 	Offline bool
 	Explain bool
 	Format  string
+	Input   string // of convert
 }
 
 // Parse reads the command line of a program: one of its verbs, run if there is none, and its
@@ -50,7 +51,7 @@ func Parse(program string, verbs, args []string) (Command, error) {
 	fs := flag.NewFlagSet(cmd.Verb, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
-	if cmd.Verb != "version" && cmd.Verb != "help" {
+	if cmd.Verb != "version" && cmd.Verb != "help" && cmd.Verb != "convert" {
 		fs.StringVar(&cmd.File, "config", "", "")
 		fs.Func("set", "", func(s string) error { cmd.Set = append(cmd.Set, s); return nil })
 	}
@@ -79,6 +80,12 @@ func Parse(program string, verbs, args []string) (Command, error) {
 		if len(rest) == 0 {
 			return cmd, flag.ErrHelp
 		}
+	}
+	if cmd.Verb == "convert" {
+		if len(rest) != 1 {
+			return cmd, fmt.Errorf("convert takes one file: %s convert FILE", program)
+		}
+		cmd.Input, rest = rest[0], nil
 	}
 	if len(rest) > 0 {
 		if slices.Contains(verbs, rest[0]) {

@@ -34,7 +34,7 @@ func flagsOf(t *testing.T, verb string) (flags []string) {
 			}
 		}
 	}
-	if verb != "version" && verb != "help" && !slices.Contains(flags, "--config") {
+	if verb != "version" && verb != "help" && verb != "convert" && !slices.Contains(flags, "--config") {
 		t.Fatalf("%s takes no --config; flags: %v", verb, flags)
 	}
 	return flags
@@ -86,8 +86,11 @@ func TestCompletionBash(t *testing.T) {
 	}
 	for _, verb := range verbs {
 		want := flagsOf(t, verb)
-		if verb == "help" {
+		switch verb {
+		case "help":
 			want = slices.Sorted(slices.Values(verbs))
+		case "convert": // files
+			want, _ = filepath.Glob("*")
 		}
 		if got := complete("stint-agent", verb, ""); !slices.Equal(got, want) {
 			t.Errorf("after %s bash offers %v, want %v", verb, got, want)

@@ -44,6 +44,28 @@ does not take data, since when and why, memory, scrapers.
 
 Exit code: 0 all is well, 1 something is not or no agent answers, 78 faults in the configuration.
 `
+	case "top":
+		return `Usage: stint-agent top [--config FILE] [--set KEY=VALUE ...]
+
+Prints what stint-agent status does every 2 s until Ctrl-C; on a terminal in place of what stood there. It
+goes on while the agent restarts.
+`
+	case "convert":
+		return `Usage: stint-agent convert FILE
+
+Reads a configuration of Fluent Bit (classic, with what it includes, or YAML) or of the OpenTelemetry
+Collector, and prints one of stint-agent on standard output. On standard error stands what became of each
+piece, with its file and line:
+
+  ok     it became the key that is named
+  none   there is nothing to set
+  todo   it is not in the result: what to do
+
+  stint-agent convert fluent-bit.conf > agent.yaml
+  stint-agent check --config agent.yaml
+
+Exit code: 0 everything was converted, 1 something was not, or nothing could be.
+`
 	case "version":
 		return `Usage: stint-agent version
 
@@ -74,6 +96,8 @@ Commands:
   config    print the configuration in effect
   once      read every metric once and print it
   status    say how the running agent is
+  top       the same every 2 s
+  convert   make a configuration of one of Fluent Bit or the OpenTelemetry Collector
   version   print the version
   help      print this, or the help of a command: stint-agent help check
 

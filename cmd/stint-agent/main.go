@@ -11,15 +11,17 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"stint/agent"
 	"stint/agent/config"
+	"stint/agent/convert"
 	"stint/agent/process"
 )
 
-var verbs = []string{"run", "check", "config", "once", "status", "version", "help"}
+var verbs = []string{"run", "check", "config", "once", "status", "top", "convert", "version", "help"}
 
 // version is set by the linker: -X main.version=1.2.3.
 var version string
@@ -40,6 +42,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.ExitUsage
 	case cmd.Verb == "version":
 		return process.Write(stdout, stderr, process.VersionText("stint-agent", version))
+	case cmd.Verb == "convert":
+		return converted(cmd.Input, stdout, stderr)
 	}
 
 	load := func() (*agent.Config, *process.Report) {
@@ -66,6 +70,15 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	if cmd.Verb == "status" {
 		return status(cfg, stdout, stderr)
 	}
+	if cmd.Verb == "top" {
+		ctx, stop := process.Signals(true)
+		defer stop()
+		if err := agent.Watch(ctx, cfg, topInterval, process.Terminal(stdout), stdout); err != nil {
+			fmt.Fprintf(stderr, "stint-agent: %v\n", err)
+			return process.ExitFailed
+		}
+		return process.ExitOK
+	}
 
 	ctx, stop := process.Signals(cmd.File == "" || process.Terminal(stderr))
 	defer stop()
@@ -88,6 +101,27 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return process.ExitFailed
 	}
 	return process.ExitOK
+}
+
+// topInterval is the time between two screens of top.
+const topInterval = 2 * time.Second
+
+// converted prints the configuration that another program's becomes, and on stderr what became of each piece of that.
+func converted(file string, stdout, stderr io.Writer) int {
+	r, err := convert.File(file)
+	if r != nil {
+		for _, l := range r.Report {
+			fmt.Fprintln(stderr, l)
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "stint-agent: %v\n", err)
+		return process.ExitFailed
+	}
+	if code := process.Write(stdout, stderr, string(r.YAML)); code != process.ExitOK || r.Whole() {
+		return code
+	}
+	return process.ExitFailed
 }
 
 // status prints what the running agent says of itself.

@@ -13,12 +13,13 @@ _stint_agent() {
 	check) words+=" --offline" ;;
 	config) words+=" --explain" ;;
 	once) words+=" --format" ;;
+	convert) mapfile -t COMPREPLY < <(compgen -f -- "$cur") && compopt -o filenames 2>/dev/null; return ;;
 	version) words="" ;;
-	help) words="run check config once status version help" ;;
+	help) words="run check config once status top convert version help" ;;
 	-*) words+=" --demo" ;;
 	esac
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words="run check config once status version help --config --set --demo"
+		words="run check config once status top convert version help --config --set --demo"
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }
