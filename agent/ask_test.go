@@ -74,7 +74,7 @@ func TestAskNobody(t *testing.T) {
 	defer other.Close()
 	for address, want := range map[string]string{
 		"":                                       `admin.listen: "": no server to ask`,
-		"127.0.0.1:1":                            "no agent answers at admin.listen: ",
+		"127.0.0.1:1":                            "no stint-agent answers at admin.listen: ",
 		strings.TrimPrefix(other.URL, "http://"): "is no stint-agent: 404 Not Found",
 	} {
 		if _, _, err := Ask(t.Context(), asked(address)); err == nil || !strings.Contains(err.Error(), want) {
@@ -87,6 +87,9 @@ func TestAskNobody(t *testing.T) {
 func TestWatch(t *testing.T) {
 	cfg := testConfig(t)
 	r := startAgent(t, cfg)
+	ask := func(address string) func(context.Context) (string, bool, error) {
+		return func(ctx context.Context) (string, bool, error) { return Ask(ctx, asked(address)) }
+	}
 	for _, tc := range []struct {
 		address  string
 		terminal bool
@@ -94,22 +97,22 @@ func TestWatch(t *testing.T) {
 	}{
 		{r.a.claim.Admin.Addr().String(), false, "\n\nstint-agent "},
 		{r.a.claim.Admin.Addr().String(), true, "\n\x1b[H\x1b[2Jstint-agent "},
-		{"127.0.0.1:1", false, "\n\nfail no agent answers"},
+		{"127.0.0.1:1", false, "\n\nfail no stint-agent answers"},
 	} {
 		ctx, stop := context.WithCancel(t.Context())
 		var text strings.Builder
-		err := Watch(ctx, asked(tc.address), time.Millisecond, tc.terminal, writerFunc(func(b []byte) (int, error) {
+		err := process.Watch(ctx, time.Millisecond, tc.terminal, writerFunc(func(b []byte) (int, error) {
 			if text.Write(b); strings.Contains(text.String(), tc.want) {
 				stop()
 			}
 			return len(b), nil
-		}))
+		}), ask(tc.address))
 		stop()
 		if err != nil || !strings.Contains(text.String(), tc.want) {
 			t.Errorf("Watch(%s) = %v\n%q", tc.address, err, text.String())
 		}
 	}
-	if err := Watch(t.Context(), asked("127.0.0.1:1"), time.Hour, false, writerFunc(func([]byte) (int, error) { return 0, io.ErrClosedPipe })); !errors.Is(err, io.ErrClosedPipe) {
+	if err := process.Watch(t.Context(), time.Hour, false, writerFunc(func([]byte) (int, error) { return 0, io.ErrClosedPipe }), ask("127.0.0.1:1")); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("%v, want the writer's error", err)
 	}
 }

@@ -3,20 +3,15 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"runtime"
-	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"stint/agent"
-	"stint/agent/config"
 	"stint/agent/convert"
 	"stint/agent/process"
 )
@@ -33,15 +28,10 @@ func main() {
 
 // run is the whole program but for the process around it.
 func run(args, environ []string, stdout, stderr io.Writer) int {
-	cmd, err := process.Parse("stint-agent", verbs, args)
+	cmd, code, done := process.Begin("stint-agent", version, verbs, args, help, stdout, stderr)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return process.Write(stdout, stderr, help(cmd.Verb))
-	case err != nil:
-		fmt.Fprintf(stderr, "stint-agent: %v\nTry 'stint-agent help'.\n", err)
-		return process.ExitUsage
-	case cmd.Verb == "version":
-		return process.Write(stdout, stderr, process.VersionText("stint-agent", version))
+	case done:
+		return code
 	case cmd.Verb == "convert":
 		return converted(cmd.Input, stdout, stderr)
 	}
@@ -52,32 +42,17 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return cfg, report
 	}
 	cfg, report := load()
-	if cmd.Verb == "check" {
-		return check(cmd, cfg, report, stdout, stderr)
-	}
-	if len(report.Faults) > 0 {
-		fmt.Fprintln(stderr, report.Faults.Error())
-		return process.ExitConfig
-	}
-	if cmd.Verb == "config" {
-		style := config.Style{}
-		if cmd.Explain {
-			style.Origin = report.Origin
+	look := func() (lines []string, ok bool) {
+		ok = true
+		for _, f := range agent.CheckMachine(context.Background(), cfg) {
+			lines, ok = append(lines, f.String()), ok && f.Level != agent.Fail
 		}
-		return process.Write(stdout, stderr, string(config.Append(nil, cfg, style)))
+		return lines, ok
 	}
-
-	if cmd.Verb == "status" {
-		return status(cfg, stdout, stderr)
-	}
-	if cmd.Verb == "top" {
-		ctx, stop := process.Signals(true)
-		defer stop()
-		if err := agent.Watch(ctx, cfg, topInterval, process.Terminal(stdout), stdout); err != nil {
-			fmt.Fprintf(stderr, "stint-agent: %v\n", err)
-			return process.ExitFailed
-		}
-		return process.ExitOK
+	ask := func(ctx context.Context) (string, bool, error) { return agent.Ask(ctx, cfg) }
+	telling := process.Telling{Program: "stint-agent", Command: cmd, Config: cfg, Report: report, Look: look, Ask: ask}
+	if code, done := telling.Do(stdout, stderr); done {
+		return code
 	}
 
 	ctx, stop := process.Signals(cmd.File == "" || process.Terminal(stderr))
@@ -86,6 +61,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	for _, note := range report.Notes {
 		log.Warn("note on the configuration", "note", note)
 	}
+	var err error
 	if cmd.Verb == "once" {
 		err = agent.Once(ctx, cfg, process.Version(version), cmd.Format, stdout, log)
 	} else {
@@ -103,9 +79,6 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	return process.ExitOK
 }
 
-// topInterval is the time between two screens of top.
-const topInterval = 2 * time.Second
-
 // converted prints the configuration that another program's becomes, and on stderr what became of each piece of that.
 func converted(file string, stdout, stderr io.Writer) int {
 	r, err := convert.File(file)
@@ -122,46 +95,4 @@ func converted(file string, stdout, stderr io.Writer) int {
 		return code
 	}
 	return process.ExitFailed
-}
-
-// status prints what the running agent says of itself.
-func status(cfg *agent.Config, stdout, stderr io.Writer) int {
-	text, well, err := agent.Ask(context.Background(), cfg)
-	if err != nil {
-		fmt.Fprintf(stderr, "stint-agent: %v\n", err)
-		return process.ExitFailed
-	}
-	if code := process.Write(stdout, stderr, text); code != process.ExitOK || well {
-		return code
-	}
-	return process.ExitFailed
-}
-
-// check prints every fault, and without --offline what the machine and the destinations allow.
-func check(cmd process.Command, cfg *agent.Config, report *process.Report, stdout, stderr io.Writer) int {
-	if len(report.Faults) > 0 {
-		if code := process.Write(stdout, stderr, report.Faults.Error()+"\n"); code != process.ExitOK {
-			return code
-		}
-		return process.ExitConfig
-	}
-	var b strings.Builder
-	name := cmd.File
-	if name == "" {
-		name = "the default configuration"
-	}
-	fmt.Fprintf(&b, "ok   %s: no faults\n", name)
-	for _, note := range report.Notes {
-		fmt.Fprintf(&b, "warn %s\n", note)
-	}
-	code := process.ExitOK
-	if !cmd.Offline {
-		for _, f := range agent.CheckMachine(context.Background(), cfg) {
-			fmt.Fprintln(&b, f)
-			if f.Level == agent.Fail {
-				code = process.ExitFailed
-			}
-		}
-	}
-	return max(code, process.Write(stdout, stderr, b.String()))
 }

@@ -106,7 +106,10 @@ func TestCommandLine(t *testing.T) {
 		"no fault in the defaults":    {[]string{"check", "--offline"}, 0, "ok   the default configuration: no faults\n", ""},
 		"the configuration in effect": {[]string{"config", "--set", "log.level=debug"}, 0, "\n  level: debug\n", ""},
 		"and where it is from":        {[]string{"config", "--explain", "--set", "log.level=debug"}, 0, "\n  level: debug  # from --set\n", ""},
-		"status of no agent":          {[]string{"status", "--set", "admin.listen=127.0.0.1:1"}, 1, "", "stint-agent: no agent answers at admin.listen: "},
+		"status of no agent":          {[]string{"status", "--set", "admin.listen=127.0.0.1:1"}, 1, "", "stint-agent: no stint-agent answers at admin.listen: "},
+		"nothing to convert":          {[]string{"convert"}, 2, "", "stint-agent: convert takes one file: stint-agent convert FILE\n"},
+		"no file to convert":          {[]string{"convert", "none.conf"}, 1, "", "stint-agent: stat none.conf: no such file or directory\n"},
+		"of another program":          {[]string{"convert", "../../agent/convert/testdata/collector.yaml"}, 1, "\npipelines:\n  logs:\n", "todo ../../agent/convert/testdata/collector.yaml:72: exporters.kafka: "},
 		"secrets masked":              {[]string{"config", "--set", "exporters.otlp.endpoint=a:1", "--set", "exporters.otlp.headers.k=hunter2"}, 0, "\n      k: \"***\"\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,6 +22,22 @@ Prints the configuration in effect as YAML, every key with its value. Secrets re
 
   --explain   each line ends in where its value is from: default, file:line:column, env NAME, --set
 `
+	case "status":
+		return `Usage: stint-cluster status [--config FILE] [--set KEY=VALUE ...]
+
+Asks the running replica, at the admin.listen of its configuration, how it is, and prints a line for each
+part of it that begins with ok or fail: who leads, sources that do not get on, which destination does not
+take data, since when and why, memory.
+
+  kubectl exec deploy/stint-cluster -- /stint-cluster status
+
+Exit code: 0 all is well, 1 something is not or no replica answers, 78 faults in the configuration.
+`
+	case "top":
+		return `Usage: stint-cluster top [--config FILE] [--set KEY=VALUE ...]
+
+Prints what stint-cluster status does every 2 s until Ctrl-C; on a terminal in place of what stood there.
+`
 	case "version":
 		return `Usage: stint-cluster version
 
@@ -44,6 +60,8 @@ Commands:
   run       run one replica; this is what happens without a command
   check     find every fault in the configuration, and what the API server does not allow
   config    print the configuration in effect
+  status    say how the running replica is
+  top       the same every 2 s
   version   print the version
   help      print this, or the help of a command: stint-cluster help check
 

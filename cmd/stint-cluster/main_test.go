@@ -40,7 +40,7 @@ func TestCommandLine(t *testing.T) {
 		"help":                     {args: []string{"help"}, out: "Usage: stint-cluster [COMMAND]"},
 		"help of a command":        {args: []string{"check", "-h"}, out: "Usage: stint-cluster check"},
 		"version":                  {args: []string{"--version"}, out: "stint-cluster "},
-		"no such command":          {args: []string{"once"}, code: 2, err: `there is no command "once"; commands: run, check, config, version, help`},
+		"no such command":          {args: []string{"once"}, code: 2, err: `there is no command "once"; commands: run, check, config, status, top, version, help`},
 		"a flag of the agent":      {args: []string{"run", "--demo"}, code: 2, err: "not defined: -demo"},
 		"a command behind a flag":  {args: []string{"--set", "a=b", "check"}, code: 2, err: "the command comes first: stint-cluster check"},
 		"no fault in the defaults": {args: []string{"check", "--offline"}, out: "ok   the default configuration: no faults\n"},
