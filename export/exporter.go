@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -155,8 +156,9 @@ func New(opt Options) (*Exporting, error) {
 			to[w], changing[w] = append(to[w], p.Exporters...), p
 		}
 	}
-	ways := slices.SortedFunc(maps.Keys(to), func(a, b way) int { // in order, so that each finds its spool again
-		return cmp.Or(strings.Compare(a.source, b.source), strings.Compare(a.actions, b.actions))
+	ways := slices.Collect(maps.Keys(to))
+	sort.Slice(ways, func(i, j int) bool { // in order, so that each finds its spool again
+		return cmp.Or(strings.Compare(ways[i].source, ways[j].source), strings.Compare(ways[i].actions, ways[j].actions)) < 0
 	})
 	shared := map[string][]*lane{}
 	for _, w := range ways {
@@ -418,11 +420,8 @@ func (e *Exporting) Status() []Status {
 	for _, s := range all {
 		list = append(list, *s)
 	}
-	slices.SortFunc(list, func(a, b Status) int {
-		if a.Exporter != b.Exporter {
-			return strings.Compare(a.Exporter, b.Exporter)
-		}
-		return strings.Compare(a.Signal, b.Signal)
+	sort.Slice(list, func(i, j int) bool {
+		return cmp.Or(strings.Compare(list[i].Exporter, list[j].Exporter), strings.Compare(list[i].Signal, list[j].Signal)) < 0
 	})
 	return list
 }

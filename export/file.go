@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -236,7 +236,9 @@ func (l *lineFile) prune(stem, ext string, now time.Time) {
 			all = append(all, old{e.Name(), at})
 		}
 	}
-	slices.SortFunc(all, func(a, b old) int { return cmp.Or(b.at.Compare(a.at), strings.Compare(b.name, a.name)) }) // the newest first
+	sort.Slice(all, func(i, j int) bool {
+		return cmp.Or(all[j].at.Compare(all[i].at), strings.Compare(all[j].name, all[i].name)) < 0
+	}) // the newest first
 	for i, o := range all {
 		if i >= l.rotation.MaxBackups || l.rotation.MaxDays > 0 && now.Sub(o.at) > time.Duration(l.rotation.MaxDays)*24*time.Hour {
 			os.Remove(filepath.Join(filepath.Dir(l.path), o.name))

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -86,7 +87,10 @@ func (l *Latest) print(p *printer, name string) []byte {
 		return nil
 	}
 	text := func(s sample) []byte { return p.labels[s.begin:s.end] }
-	slices.SortFunc(p.samples, func(a, b sample) int { return cmp.Or(bytes.Compare(text(a), text(b)), cmp.Compare(b.time, a.time)) })
+	all := p.samples
+	sort.Slice(all, func(i, j int) bool {
+		return cmp.Or(bytes.Compare(text(all[i]), text(all[j])), cmp.Compare(all[j].time, all[i].time)) < 0
+	})
 	if f.help != "" {
 		p.out = append(append(append(p.out, "# HELP "...), name...), ' ')
 		p.out = append(appendEscaped(p.out, f.help, false), '\n')

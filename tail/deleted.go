@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -56,7 +57,7 @@ func (s *scanner) giveUp(total int64) (given []loss) {
 		}
 		c.mu.Unlock()
 	}
-	slices.SortFunc(held, func(a, b loss) int { return int(a.f.goneAt - b.f.goneAt) })
+	sort.Slice(held, func(i, j int) bool { return held[i].f.goneAt < held[j].f.goneAt })
 	for _, l := range held {
 		if total <= s.t.cfg.MaxDeletedBytes {
 			break

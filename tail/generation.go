@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -49,8 +50,8 @@ func (s *scanner) readLogs(d *dir, entries []fs.DirEntry) {
 		found = append(found, g)
 	}
 	// A plain file comes before its compressed copy: the kubelet deletes it only after.
-	slices.SortFunc(found, func(a, b generation) int {
-		return cmp.Or(strings.Compare(a.order, b.order), strings.Compare(a.path, b.path))
+	sort.Slice(found, func(i, j int) bool {
+		return cmp.Or(strings.Compare(found[i].order, found[j].order), strings.Compare(found[i].path, found[j].path)) < 0
 	})
 	var grown []*chain
 	for _, g := range found {

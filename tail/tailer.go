@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -469,7 +470,7 @@ func (t *Tailer) Status() Status {
 			st.Behind = append(st.Behind, Behind{c.key, behind})
 		}
 	}
-	slices.SortFunc(st.Behind, func(a, b Behind) int { return int(b.Bytes - a.Bytes) })
+	sort.Slice(st.Behind, func(i, j int) bool { return st.Behind[i].Bytes > st.Behind[j].Bytes })
 	st.Behind = st.Behind[:min(len(st.Behind), maxBehind)]
 	return st
 }

@@ -90,7 +90,7 @@ func (s *Cgroups) readTasks(e *entity) (err error) {
 	}
 	// In a pid namespace of its own the agent sees a 0 for each process on v2, and nothing on v1.
 	t.known = t.count > 0
-	slices.SortFunc(buf.all, func(a, b task) int { return int(a.pid) - int(b.pid) })
+	slices.SortStableFunc(buf.all, func(a, b task) int { return int(a.pid) - int(b.pid) })
 	for _, q := range buf.all {
 		i, found := slices.BinarySearchFunc(was.all, q.pid, func(a task, pid uint64) int { return int(a.pid) - int(pid) })
 		old := task{}

@@ -309,7 +309,7 @@ func (f *promFamily) check(q *promPoint) error {
 			return errors.New("a counter below 0")
 		}
 	case promSummary:
-		slices.SortFunc(q.steps, func(a, b promStep) int { return cmp.Compare(a.at, b.at) })
+		slices.SortStableFunc(q.steps, func(a, b promStep) int { return cmp.Compare(a.at, b.at) })
 		if !natural(q.count) {
 			return errors.New("a count that is no natural number")
 		}
@@ -317,7 +317,7 @@ func (f *promFamily) check(q *promPoint) error {
 			return errors.New("a quantile that is not from 0 to 1")
 		}
 	case promHistogram:
-		slices.SortFunc(q.steps, func(a, b promStep) int { return cmp.Compare(a.at, b.at) })
+		slices.SortStableFunc(q.steps, func(a, b promStep) int { return cmp.Compare(a.at, b.at) })
 		n := len(q.steps)
 		if n > 0 && math.IsInf(q.steps[n-1].at, 1) {
 			if q.has&hasCount != 0 && q.count != q.steps[n-1].value {
@@ -368,7 +368,7 @@ func promLabels(l string) (labels []promLabel, rest string, err error) {
 	for {
 		l = strings.TrimLeft(l, " \t")
 		if l, ok := strings.CutPrefix(l, "}"); ok {
-			slices.SortFunc(labels, func(a, b promLabel) int { return cmp.Compare(a.name, b.name) })
+			slices.SortStableFunc(labels, func(a, b promLabel) int { return cmp.Compare(a.name, b.name) })
 			for i := 1; i < len(labels); i++ {
 				if labels[i].name == labels[i-1].name {
 					return nil, "", fmt.Errorf("label %s comes twice", labels[i].name)
