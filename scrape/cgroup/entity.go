@@ -26,7 +26,7 @@ type entity struct {
 	fds    []int32 // by index of Cgroups.files
 	choice int     // of the files of which either is read, index + 1; 0: none yet
 	values
-	began [fields]uint64 // start time of counters that began anew; 0: start
+	began *[fields]uint64 // start time of counters that began anew; 0: start; nil: none did
 	disks []diskCounter
 	net   netns
 	tasks taskCounts
@@ -214,6 +214,9 @@ func (e *entity) update(v *values, now uint64) {
 	}
 	(both & counters).each(func(f field) {
 		if v.v[f] < e.v[f] {
+			if e.began == nil {
+				e.began = new([fields]uint64)
+			}
 			e.began[f] = e.scraped
 		}
 	})
@@ -250,7 +253,7 @@ func (s *Cgroups) updateDisks(e *entity, rows []disk) {
 
 // startOf is the start time of a counter.
 func (e *entity) startOf(f field) uint64 {
-	if e.began[f] != 0 {
+	if e.began != nil && e.began[f] != 0 {
 		return e.began[f]
 	}
 	return e.start

@@ -317,9 +317,12 @@ func (s *Stats) commit(e *entity, at time.Time, hand func(*otlp.Group, []byte, i
 		c := e.claims[run.Metric]
 		if c == nil {
 			m := &e.points.Table[run.Metric]
-			key := e.key
-			key.Concept = dedup.Concept(m.Name)
-			c = s.overlap.Claim("kubelet", s.cfg.Interval, key, m.Instrument == otlp.Counter)
+			if key := e.key; dedup.Overlaps(key.Kind, m.Name) {
+				key.Concept = dedup.Concept(m.Name)
+				c = s.overlap.Claim("kubelet", s.cfg.Interval, key, m.Instrument == otlp.Counter)
+			} else {
+				c = s.overlap.Lone("kubelet", s.cfg.Interval, m.Instrument == otlp.Counter)
+			}
 			e.claims[run.Metric] = c
 		}
 		pass := c.Judge(at, t, data[run.Start:run.End], run.Points) == dedup.Pass
