@@ -41,7 +41,7 @@ type bench struct {
 }
 
 // scenarios are what -scenario names, in the order of all.
-var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "gateway", "overload", "scrape", "spool", "micro", "cluster"}
+var scenarios = []string{"drain", "steady", "sparse", "idle", "outage", "limit", "send", "gateway", "overload", "scrape", "footprint", "spool", "micro", "cluster"}
 
 // options are the flags that only some scenarios read.
 type options struct {
@@ -96,9 +96,9 @@ func parseFlags() (*bench, options, error) {
 	})
 	names := flag.String("variants", "otlp/none,otlp/gzip,otlp/zstd,otlphttp/none,otlphttp/gzip,otlphttp/zstd", "of drain; the others take the first")
 	flag.Int64Var(&opt.backlogBytes, "backlog", 1<<30, "drain: bytes of log files")
-	flag.IntVar(&opt.rounds, "rounds", 3, "drain, scrape, spool: rounds of everything")
-	flag.DurationVar(&opt.warmUp, "warm-up", 10*time.Second, "steady, sparse, idle: time before measuring")
-	flag.DurationVar(&opt.duration, "duration", 30*time.Second, "steady, sparse, idle: time of measuring")
+	flag.IntVar(&opt.rounds, "rounds", 3, "drain, scrape, footprint, spool: rounds of everything")
+	flag.DurationVar(&opt.warmUp, "warm-up", 10*time.Second, "steady, sparse, idle, footprint: time before measuring")
+	flag.DurationVar(&opt.duration, "duration", 30*time.Second, "steady, sparse, idle, footprint: time of measuring")
 	flag.DurationVar(&opt.outage, "outage", time.Minute, "outage: how long it lasts")
 	flag.DurationVar(&opt.overload, "overload", 2*time.Minute, "overload: how long it lasts")
 	flag.IntVar(&opt.scrapes, "scrapes", 20, "scrape: scrapes of a round, one a second")
@@ -213,6 +213,11 @@ func run(ctx context.Context, b *bench, opt options) error {
 	if wants("scrape") {
 		if res.Scrape, err = b.scrape(ctx, opt.variants[0], opt.rounds, opt.scrapes); err != nil {
 			return fmt.Errorf("scrape: %w", err)
+		}
+	}
+	if wants("footprint") {
+		if res.Footprint, err = b.footprint(ctx, opt.variants[0], opt.rounds, opt.warmUp, opt.duration); err != nil {
+			return fmt.Errorf("footprint: %w", err)
 		}
 	}
 	if wants("spool") {

@@ -16,26 +16,27 @@ import (
 
 // result is what a run leaves behind.
 type result struct {
-	Time     time.Time        `json:"time"`
-	Command  string           `json:"command"`
-	Machine  machine          `json:"machine"`
-	Backlog  *backlog         `json:"backlog,omitempty"`
-	Drain    []drainRound     `json:"drain_median,omitempty"`
-	Rounds   []drainRound     `json:"drain_rounds,omitempty"`
-	Follow   []followed       `json:"follow,omitempty"`
-	Outage   []outageResult   `json:"outage,omitempty"`
-	Limit    []limitResult    `json:"limit,omitempty"`
-	Send     []sendResult     `json:"send,omitempty"`
-	Gateway  []gatewayResult  `json:"gateway,omitempty"`
-	Overload []overloadResult `json:"overload,omitempty"`
-	Scrape   *scrapeResult    `json:"scrape,omitempty"`
-	Spool    []spoolResult    `json:"spool,omitempty"`
-	Micro    []microResult    `json:"micro,omitempty"`
-	Cluster  []clusterResult  `json:"cluster,omitempty"`
-	HostOn   bool             `json:"host_scraper"`
-	Set      []string         `json:"agent_set,omitempty"`
-	AgentCPU int              `json:"agent_cpu"`
-	SinkCPU  int              `json:"sink_cpu"`
+	Time      time.Time        `json:"time"`
+	Command   string           `json:"command"`
+	Machine   machine          `json:"machine"`
+	Backlog   *backlog         `json:"backlog,omitempty"`
+	Drain     []drainRound     `json:"drain_median,omitempty"`
+	Rounds    []drainRound     `json:"drain_rounds,omitempty"`
+	Follow    []followed       `json:"follow,omitempty"`
+	Outage    []outageResult   `json:"outage,omitempty"`
+	Limit     []limitResult    `json:"limit,omitempty"`
+	Send      []sendResult     `json:"send,omitempty"`
+	Gateway   []gatewayResult  `json:"gateway,omitempty"`
+	Overload  []overloadResult `json:"overload,omitempty"`
+	Scrape    *scrapeResult    `json:"scrape,omitempty"`
+	Footprint []figure         `json:"footprint,omitempty"`
+	Spool     []spoolResult    `json:"spool,omitempty"`
+	Micro     []microResult    `json:"micro,omitempty"`
+	Cluster   []clusterResult  `json:"cluster,omitempty"`
+	HostOn    bool             `json:"host_scraper"`
+	Set       []string         `json:"agent_set,omitempty"`
+	AgentCPU  int              `json:"agent_cpu"`
+	SinkCPU   int              `json:"sink_cpu"`
 }
 
 // machine is what the figures depend on besides the code.
@@ -174,18 +175,11 @@ func (r *result) print(out io.Writer) {
 	}
 	if r.Scrape != nil {
 		fmt.Fprintf(out, "\nscrape; node_exporter %s; %d scrapes a round, median of %d rounds\n", r.Scrape.NodeExporter, r.Scrape.ScrapesARound, len(r.Scrape.Figures[0].Rounds))
-		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "what\tmedian\tleast\tmost\tunit\twanted at most\t\tmethod")
-		for _, f := range r.Scrape.Figures {
-			wanted, met := "", ""
-			if f.AtMost != nil {
-				if wanted, met = fmt.Sprintf("%.3g", *f.AtMost), "yes"; f.Median > *f.AtMost {
-					met = "NO"
-				}
-			}
-			fmt.Fprintf(w, "%s\t%.3g\t%.3g\t%.3g\t%s\t%s\t%s\t%s\n", f.What, f.Median, slices.Min(f.Rounds), slices.Max(f.Rounds), f.Unit, wanted, met, f.Method)
-		}
-		w.Flush()
+		printFigures(out, r.Scrape.Figures)
+	}
+	if len(r.Footprint) > 0 {
+		fmt.Fprintf(out, "\nfootprint; median of %d rounds\n", len(r.Footprint[0].Rounds))
+		printFigures(out, r.Footprint)
 	}
 	if len(r.Spool) > 0 {
 		fmt.Fprintf(out, "\nspool; each request synced; median of %d rounds\n", len(r.Spool[0].Rounds))
@@ -250,4 +244,19 @@ func (r *result) lossless() bool {
 		}
 	}
 	return true
+}
+
+func printFigures(out io.Writer, figures []figure) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "what\tmedian\tleast\tmost\tunit\twanted at most\t\tmethod")
+	for _, f := range figures {
+		wanted, met := "", ""
+		if f.AtMost != nil {
+			if wanted, met = fmt.Sprintf("%.3g", *f.AtMost), "yes"; f.Median > *f.AtMost {
+				met = "NO"
+			}
+		}
+		fmt.Fprintf(w, "%s\t%.3g\t%.3g\t%.3g\t%s\t%s\t%s\t%s\n", f.What, f.Median, slices.Min(f.Rounds), slices.Max(f.Rounds), f.Unit, wanted, met, f.Method)
+	}
+	w.Flush()
 }
