@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"stint/agent/process"
 )
 
@@ -19,7 +17,7 @@ var page []byte
 // that is wanted, what was scraped, at /metrics/node.
 func (a *Agent) adminHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", process.Metrics(a.reg))
 	if a.latest != nil {
 		mux.Handle("GET /metrics/node", a.latest)
 	}

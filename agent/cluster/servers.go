@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"stint/agent/process"
 	"stint/export"
 )
@@ -59,7 +57,7 @@ func writeJSON(w http.ResponseWriter, v any) {
 // adminHandler serves /status (JSON) and /metrics (Prometheus).
 func (c *Cluster) adminHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(c.reg, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", process.Metrics(c.reg))
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, c.status()) })
 	return mux
 }

@@ -1,7 +1,6 @@
 package workload
 
 import (
-	"compress/gzip"
 	"context"
 	"io"
 	"os"
@@ -9,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // Rotation in the order of pkg/kubelet/logs/container_log_manager.go (v1.37.2):
