@@ -364,6 +364,7 @@ func TestLinked(t *testing.T) {
 		"stint/scrape/kube":    {"stint/export/otlp", "stint/scrape/series"},
 		"stint/agent/config":   {},
 		"stint/agent/process":  {"stint/agent/config", "stint/export/otlp"},
+		"stint/agent/convert":  {},
 		"stint/agent/workload": {},
 	} {
 		for _, dep := range list(pkg) {

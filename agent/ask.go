@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"stint/agent/process"
+	"stint/agent/command"
 )
 
 // lateSeconds is how far behind is wrong, by the same measure as the alert in deploy/prometheus/rules.yaml.
@@ -15,7 +15,7 @@ const lateSeconds = 60
 // lines begin with ok or fail, and whether all are ok.
 func Ask(ctx context.Context, cfg *Config) (text string, well bool, err error) {
 	var s Status
-	if err := process.Ask(ctx, "stint-agent", cfg.Admin.Listen, &s); err != nil {
+	if err := command.Ask(ctx, "stint-agent", cfg.Admin.Listen, &s); err != nil {
 		return "", false, err
 	}
 	text, well = s.screen(time.Now())
@@ -24,8 +24,8 @@ func Ask(ctx context.Context, cfg *Config) (text string, well bool, err error) {
 
 // screen is the state in words: what is wrong stands in lines that begin with fail.
 func (s *Status) screen(now time.Time) (string, bool) {
-	number, size := process.Number, process.Size
-	c := process.NewScreen("stint-agent", s.Version, s.Node, s.Uptime, now)
+	number, size := command.Number, command.Size
+	c := command.NewScreen("stint-agent", s.Version, s.Node, s.Uptime, now)
 	c.Line(s.Lines.Lost == 0, "lines", "read", number(s.Lines.Read)+", delivered", number(s.Lines.Delivered)+", in flight", number(s.Lines.InFlight)+", lost", number(s.Lines.Lost)+", repeated", number(s.Lines.Repeated))
 	c.Line(true, "rate", number(int64(s.Rates.Lines)), "lines/s,", size(int64(s.Rates.Bytes))+"/s,", strconv.FormatFloat(s.Rates.CPU, 'f', 1, 64), "% of a core")
 	if t := s.Tail; t != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"stint/agent/command"
 	"stint/agent/process"
 	"stint/export"
 	"stint/scrape"
@@ -101,7 +102,7 @@ func TestWatch(t *testing.T) {
 	} {
 		ctx, stop := context.WithCancel(t.Context())
 		var text strings.Builder
-		err := process.Watch(ctx, time.Millisecond, tc.terminal, writerFunc(func(b []byte) (int, error) {
+		err := command.Watch(ctx, time.Millisecond, tc.terminal, writerFunc(func(b []byte) (int, error) {
 			if text.Write(b); strings.Contains(text.String(), tc.want) {
 				stop()
 			}
@@ -112,7 +113,7 @@ func TestWatch(t *testing.T) {
 			t.Errorf("Watch(%s) = %v\n%q", tc.address, err, text.String())
 		}
 	}
-	if err := process.Watch(t.Context(), time.Hour, false, writerFunc(func([]byte) (int, error) { return 0, io.ErrClosedPipe }), ask("127.0.0.1:1")); !errors.Is(err, io.ErrClosedPipe) {
+	if err := command.Watch(t.Context(), time.Hour, false, writerFunc(func([]byte) (int, error) { return 0, io.ErrClosedPipe }), ask("127.0.0.1:1")); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("%v, want the writer's error", err)
 	}
 }

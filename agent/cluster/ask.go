@@ -5,14 +5,14 @@ import (
 	"strconv"
 	"time"
 
-	"stint/agent/process"
+	"stint/agent/command"
 )
 
 // Ask asks the running replica, at the admin address of its configuration, how it is: a screen of text, whose
 // lines begin with ok or fail, and whether all are ok.
 func Ask(ctx context.Context, cfg *Config) (text string, well bool, err error) {
 	var s Status
-	if err := process.Ask(ctx, "stint-cluster", cfg.Admin.Listen, &s); err != nil {
+	if err := command.Ask(ctx, "stint-cluster", cfg.Admin.Listen, &s); err != nil {
 		return "", false, err
 	}
 	text, well = s.screen(time.Now())
@@ -21,7 +21,7 @@ func Ask(ctx context.Context, cfg *Config) (text string, well bool, err error) {
 
 // screen is the state in words: what is wrong stands in lines that begin with fail.
 func (s *Status) screen(now time.Time) (string, bool) {
-	c := process.NewScreen("stint-cluster", s.Version, "", s.Uptime, now)
+	c := command.NewScreen("stint-cluster", s.Version, "", s.Uptime, now)
 	if l := s.Leader; l != nil {
 		switch {
 		case l.Leader:
@@ -33,7 +33,7 @@ func (s *Status) screen(now time.Time) (string, bool) {
 		}
 	}
 	for _, x := range s.Sources {
-		c.Line(x.Stuck == "", "source", x.Source+":", process.Number(x.Pending), "chunks are not delivered yet", x.Stuck)
+		c.Line(x.Stuck == "", "source", x.Source+":", command.Number(x.Pending), "chunks are not delivered yet", x.Stuck)
 	}
 	c.Exporters(s.Exporters)
 	c.Memory(&s.Process)

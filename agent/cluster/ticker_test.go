@@ -16,6 +16,7 @@ import (
 
 	collogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 
+	"stint/agent/command"
 	"stint/agent/process"
 	"stint/export"
 	"stint/export/otlp"
@@ -134,7 +135,7 @@ func replica() int {
 	}
 	c, err := newCluster(cfg, "test", all, log)
 	if err == nil {
-		ctx, stop := process.Signals(true)
+		ctx, stop := command.Signals(true)
 		defer stop()
 		err = c.Run(ctx)
 	}

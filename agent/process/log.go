@@ -1,24 +1,12 @@
 package process
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
-
-// Write puts a text on standard output. A reader that has gone (| head) is no failure.
-func Write(stdout, stderr io.Writer, text string) int {
-	if _, err := io.WriteString(stdout, text); err != nil && !errors.Is(err, unix.EPIPE) {
-		fmt.Fprintf(stderr, "%s: write to standard output: %v\n", filepath.Base(os.Args[0]), err)
-		return ExitFailed
-	}
-	return ExitOK
-}
 
 // Logger writes text on a terminal and JSON elsewhere, unless told otherwise.
 func Logger(c Log, w io.Writer) *slog.Logger {

@@ -6,10 +6,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"stint/agent/command"
 	"strings"
 	"testing"
-
-	"stint/agent/process"
 )
 
 const completions = "../../deploy/package/completion/"
@@ -28,7 +27,7 @@ func flagsOf(t *testing.T, verb string) (flags []string) {
 	slices.Sort(words)
 	for _, f := range slices.Compact(words) {
 		for _, value := range []string{"", "=text"} {
-			if _, err := process.Parse("stint-agent", verbs, []string{verb, f + value}); err == nil {
+			if _, err := command.Parse("stint-agent", verbs, []string{verb, f + value}); err == nil {
 				flags = append(flags, f)
 				break
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"stint/agent"
+	"stint/agent/command"
 	"stint/agent/convert"
 	"stint/agent/process"
 )
@@ -28,7 +29,7 @@ func main() {
 
 // run is the whole program but for the process around it.
 func run(args, environ []string, stdout, stderr io.Writer) int {
-	cmd, code, done := process.Begin("stint-agent", version, verbs, args, help, stdout, stderr)
+	cmd, code, done := command.Begin("stint-agent", version, verbs, args, help, stdout, stderr)
 	switch {
 	case done:
 		return code
@@ -50,12 +51,12 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return lines, ok
 	}
 	ask := func(ctx context.Context) (string, bool, error) { return agent.Ask(ctx, cfg) }
-	telling := process.Telling{Program: "stint-agent", Command: cmd, Config: cfg, Report: report, Look: look, Ask: ask}
+	telling := command.Telling{Program: "stint-agent", Command: cmd, Config: cfg, Report: report, Look: look, Ask: ask}
 	if code, done := telling.Do(stdout, stderr); done {
 		return code
 	}
 
-	ctx, stop := process.Signals(cmd.File == "" || process.Terminal(stderr))
+	ctx, stop := command.Signals(cmd.File == "" || process.Terminal(stderr))
 	defer stop()
 	log := process.Logger(cfg.Log, stderr)
 	for _, note := range report.Notes {
@@ -74,9 +75,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		log.Error("ended", "err", err)
-		return process.ExitFailed
+		return command.ExitFailed
 	}
-	return process.ExitOK
+	return command.ExitOK
 }
 
 // converted prints the configuration that another program's becomes, and on stderr what became of each piece of that.
@@ -89,10 +90,10 @@ func converted(file string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "stint-agent: %v\n", err)
-		return process.ExitFailed
+		return command.ExitFailed
 	}
-	if code := process.Write(stdout, stderr, string(r.YAML)); code != process.ExitOK || r.Whole() {
+	if code := command.Write(stdout, stderr, string(r.YAML)); code != command.ExitOK || r.Whole() {
 		return code
 	}
-	return process.ExitFailed
+	return command.ExitFailed
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"stint/agent/cluster"
+	"stint/agent/command"
 	"stint/agent/process"
 )
 
@@ -26,7 +27,7 @@ func main() {
 
 // run is the whole program but for the process around it.
 func run(args, environ []string, stdout, stderr io.Writer) int {
-	cmd, code, done := process.Begin("stint-cluster", version, verbs, args, help, stdout, stderr)
+	cmd, code, done := command.Begin("stint-cluster", version, verbs, args, help, stdout, stderr)
 	if done {
 		return code
 	}
@@ -43,12 +44,12 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return lines, ok
 	}
 	ask := func(ctx context.Context) (string, bool, error) { return cluster.Ask(ctx, cfg) }
-	telling := process.Telling{Program: "stint-cluster", Command: cmd, Config: cfg, Report: report, Look: look, Ask: ask}
+	telling := command.Telling{Program: "stint-cluster", Command: cmd, Config: cfg, Report: report, Look: look, Ask: ask}
 	if code, done := telling.Do(stdout, stderr); done {
 		return code
 	}
 
-	ctx, stop := process.Signals(cmd.File == "" || process.Terminal(stderr))
+	ctx, stop := command.Signals(cmd.File == "" || process.Terminal(stderr))
 	defer stop()
 	log := func(c *cluster.Config) *slog.Logger { return process.Logger(c.Log, stderr) }
 	for _, note := range report.Notes {
@@ -62,7 +63,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	}.Run(ctx, cfg)
 	if err != nil {
 		log(cfg).Error("ended", "err", err)
-		return process.ExitFailed
+		return command.ExitFailed
 	}
-	return process.ExitOK
+	return command.ExitOK
 }

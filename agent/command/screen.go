@@ -1,9 +1,10 @@
-package process
+package command
 
 import (
 	"strconv"
 	"time"
 
+	"stint/agent/process"
 	"stint/export"
 )
 
@@ -63,7 +64,7 @@ func (s *Screen) Exporters(all []export.Status) {
 }
 
 // Memory tells of the process.
-func (s *Screen) Memory(p *Status) {
+func (s *Screen) Memory(p *process.Status) {
 	limit := "no limit"
 	if p.MemoryLimit > 0 {
 		limit = "limit " + Size(p.MemoryLimit)

@@ -1,4 +1,6 @@
-package process
+// Package command is what both programs have of their commands: the beginning, those that tell something and end, and the
+// screen of text that a running one is told by.
+package command
 
 import (
 	"context"
@@ -9,6 +11,7 @@ import (
 	"strings"
 
 	"stint/agent/config"
+	"stint/agent/process"
 )
 
 // Begin is the part of a command line that needs no configuration: help, faults and version. done: that was all.
@@ -21,7 +24,7 @@ func Begin(program, version string, verbs, args []string, help func(verb string)
 		fmt.Fprintf(stderr, "%s: %v\nTry '%s help'.\n", program, err, program)
 		return cmd, ExitUsage, true
 	case cmd.Verb == "version":
-		return cmd, Write(stdout, stderr, VersionText(program, version)), true
+		return cmd, Write(stdout, stderr, process.VersionText(program, version)), true
 	}
 	return cmd, ExitOK, false
 }
@@ -32,7 +35,7 @@ type Telling struct {
 	Program string
 	Command
 	Config any
-	*Report
+	*process.Report
 	Look func() (lines []string, ok bool)                        // what check says of all but the configuration; ok: nothing of it fails
 	Ask  func(context.Context) (text string, ok bool, err error) // the running program
 }
@@ -67,7 +70,7 @@ func (t *Telling) Do(stdout, stderr io.Writer) (code int, done bool) {
 	case t.Verb == "top":
 		ctx, stop := Signals(true)
 		defer stop()
-		if err := Watch(ctx, watchInterval, Terminal(stdout), stdout, t.Ask); err != nil {
+		if err := Watch(ctx, watchInterval, process.Terminal(stdout), stdout, t.Ask); err != nil {
 			fmt.Fprintf(stderr, "%s: %v\n", t.Program, err)
 			return ExitFailed, true
 		}

@@ -1,16 +1,20 @@
-package process
+package command
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Exit codes.
@@ -97,6 +101,15 @@ func Parse(program string, verbs, args []string) (Command, error) {
 		return cmd, fmt.Errorf("--format %q is neither text nor otlp-json", cmd.Format)
 	}
 	return cmd, nil
+}
+
+// Write puts a text on standard output. A reader that has gone (| head) is no failure.
+func Write(stdout, stderr io.Writer, text string) int {
+	if _, err := io.WriteString(stdout, text); err != nil && !errors.Is(err, unix.EPIPE) {
+		fmt.Fprintf(stderr, "%s: write to standard output: %v\n", filepath.Base(os.Args[0]), err)
+		return ExitFailed
+	}
+	return ExitOK
 }
 
 // Signals makes a context that the first signal to stop ends. Soon after the handler goes, so that a
