@@ -36,6 +36,7 @@ const (
 // timeout of its own, because watches last: give every other request a context that ends.
 type Client struct {
 	REST     *rest.Config         // protobuf for built-in kinds, JSON accepted
+	HTTP     *http.Client         // of all
 	Typed    kubernetes.Interface // built-in kinds, in protobuf
 	Dynamic  dynamic.Interface    // kinds that are only known by name, in JSON
 	Metadata metadata.Interface   // names, labels and owners of any kind, in protobuf
@@ -59,7 +60,7 @@ func NewClient(cfg Config, version string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("credentials for the API server %s: %w", c.Host, err)
 	}
-	client := &Client{REST: c}
+	client := &Client{REST: c, HTTP: h}
 	if client.Typed, err = kubernetes.NewForConfigAndClient(c, h); err != nil {
 		return nil, fmt.Errorf("client of the API server %s: %w", c.Host, err)
 	}

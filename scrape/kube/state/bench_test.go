@@ -18,7 +18,12 @@ func discard(c *otlp.Chunk) { c.Settle(otlp.Delivered) }
 
 func podStore(t testing.TB, n int) (*Source, *store, *emitter) {
 	t.Helper()
-	s, _ := newSource(t, Defaults(), "http://127.0.0.1:1", discard)
+	return podStoreOf(t, Defaults(), n)
+}
+
+func podStoreOf(t testing.TB, cfg Config, n int) (*Source, *store, *emitter) {
+	t.Helper()
+	s, _ := newSource(t, cfg, "http://127.0.0.1:1", discard)
 	tm := s.newTerm()
 	st := tm.byKind[pods][0]
 	for i := range n {

@@ -130,9 +130,19 @@ func (s *Source) read(ctx context.Context, t *term, wg *sync.WaitGroup) {
 				wg.Go(func() { s.followCustom(ctx, st, namespaces[i]) })
 				continue
 			}
-			wg.Go(func() { s.reflect(ctx, st, namespaces[i], k.api(s.deps.Client, namespaces[i])) })
+			wg.Go(func() { s.reflect(ctx, st, namespaces[i], s.reader(k, namespaces[i])) })
 		}
 	}
+}
+
+// reader reads the objects of a kind. Of pods, of which there are most, it decodes only what rows need.
+func (s *Source) reader(k *kind, namespace string) listWatch {
+	if k.name == pods {
+		if r, err := podsOf(s.deps.Client, namespace, podCut(s.cfg, s.on)); err == nil {
+			return r
+		}
+	}
+	return k.api(s.deps.Client, namespace)
 }
 
 // newTerm makes empty stores.
