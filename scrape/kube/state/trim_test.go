@@ -84,7 +84,7 @@ func fill(v reflect.Value, r *rand.Rand, depth int) {
 
 func anyPod(seed uint64) *corev1.Pod {
 	p := &corev1.Pod{}
-	fill(reflect.ValueOf(p).Elem(), rand.New(rand.NewPCG(seed, 1)), 14)
+	fill(reflect.ValueOf(p).Elem(), rand.New(rand.NewPCG(seed, 1)), 10)
 	p.TypeMeta = metav1.TypeMeta{}
 	return p
 }
