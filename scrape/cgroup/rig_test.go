@@ -207,8 +207,10 @@ func (m *machine) namespace(pid int) {
 			m.t.Fatal(err)
 		}
 		file := fmt.Sprintf("/proc/%d/net/%s", pid, name)
-		os.Remove(m.root + file)
-		m.write(file, string(b))
+		m.write(file+".new", string(b)) // beside the old one, whose inode would be used again
+		if err := os.Rename(m.root+file+".new", m.root+file); err != nil {
+			m.t.Fatal(err)
+		}
 	}
 }
 
