@@ -14,7 +14,7 @@ import (
 
 const (
 	readBytes = 64 << 10 // of one read
-	turnBytes = 1 << 20   // of one chain before the next has its turn
+	turnBytes = 1 << 20  // of one chain before the next has its turn
 	// maxChunkRecords keeps a chunk well below a batch of 10,000, so that batches fill up.
 	maxChunkRecords = 2000
 	// quiet is how long a rotated file must not have changed before the next generation is read:
