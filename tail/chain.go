@@ -54,20 +54,21 @@ type chain struct {
 
 	saidMalformed bool
 
-	mu       sync.Mutex
-	wanted   *profile // what the next turn works with
-	files    []*file  // not drained yet, oldest first
-	drained  []*file  // read to their ends; open while their names exist
-	kept     []keptFile
-	past     []content // of files that vanished before their stamps were seen
-	run      runState
-	again    bool // data came while running
-	lastSeq  uint64
-	reading  *file // the file that the worker took last
-	births   int   // files that it ever had
-	inflight spans
-	dirty    bool // a frontier moved since the last save
-	gap      bool // the newest file was given up unread
+	mu        sync.Mutex
+	wanted    *profile // what the next turn works with
+	files     []*file  // not drained yet, oldest first
+	drained   []*file  // read to their ends; open while their names exist
+	kept      []keptFile
+	past      []content // of files that vanished before their stamps were seen
+	pastUntil int64     // Tailer.clock until which they keep the chain, although nothing else is left of it
+	run       runState
+	again     bool // data came while running
+	lastSeq   uint64
+	reading   *file // the file that the worker took last
+	births    int   // files that it ever had
+	inflight  spans
+	dirty     bool // a frontier moved since the last save
+	gap       bool // the newest file was given up unread
 	// pausedUntil (Tailer.clock) keeps the chain from being run after a panic or a failure.
 	pausedUntil int64
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -239,6 +240,10 @@ type content struct {
 	headHash uint64
 	size     int64
 }
+
+// pastFor is how long a chain that has nothing else is kept for logs that vanished without a known name: their compressed
+// copies are found in the next look at the directory, on a machine that is busy in one of those that follow.
+const pastFor = time.Minute
 
 // maxPast is how many logs that vanished without a known name are remembered: the kubelet
 // keeps five.

@@ -255,7 +255,7 @@ func (s *scanner) lookAt(c *chain, now int64) (open int, unread int64) {
 	}
 	open = len(c.files) + len(c.drained)
 	due := c.wakeAt.Load()
-	over := len(c.files) == 0 && len(c.drained) == 0 && len(c.kept) == 0 && due == 0 && c.run == idle
+	over := len(c.files) == 0 && len(c.drained) == 0 && len(c.kept) == 0 && due == 0 && c.run == idle && now >= c.pastUntil
 	c.mu.Unlock()
 	if over {
 		delete(s.t.chains, c.key)
@@ -291,6 +291,7 @@ func (s *scanner) end(c *chain, f *file) {
 	last := record{ID: f.id, Gone: true}
 	if _, err := os.Lstat(filepath.Dir(f.path)); err == nil && f.order >= unnamed && c.who.uid != "" {
 		last = f.record() // it may lie there compressed, under a stamp nobody saw: for a restart
+		c.pastUntil = s.t.clock() + int64(pastFor)
 	}
 	s.t.pending = append(s.t.pending, last)
 	f.close()
