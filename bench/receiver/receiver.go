@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -141,7 +142,11 @@ func pointsOf(m *metricspb.Metric) []*metricspb.NumberDataPoint {
 func words(kvs []*commonpb.KeyValue) Words {
 	var all []string
 	for _, kv := range kvs {
-		all = append(all, kv.Key+"="+kv.Value.GetStringValue())
+		value := kv.Value.GetStringValue()
+		if n, ok := kv.Value.GetValue().(*commonpb.AnyValue_IntValue); ok {
+			value = strconv.FormatInt(n.IntValue, 10)
+		}
+		all = append(all, kv.Key+"="+value)
 	}
 	return Words(strings.Join(all, " "))
 }
