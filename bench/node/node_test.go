@@ -553,8 +553,8 @@ func (i *installation) lines(t *testing.T, want wanted) {
 	if want == once && repeated > 0 {
 		t.Errorf("%d lines came again", repeated)
 	}
-	t.Logf("%d lines in %d streams, none lost, %d came again; %d rotated logs are there, %s of them compressed", total, streams, repeated,
-		strings.Count(i.mustHand(t, "ls /var/log/pods/default_writer-*/*/*.log.*"), "\n")+1, i.mustHand(t, "ls /var/log/pods/default_writer-*/*/*.log.* | grep -c gz || true"))
+	t.Logf("%d lines in %d streams, none lost, %d came again; %s rotated logs are there, %s of them compressed", total, streams, repeated,
+		i.mustHand(t, "ls /var/log/pods/default_writer-*/*/ | grep -c '[.]log[.]' || true"), i.mustHand(t, "ls /var/log/pods/default_writer-*/*/ | grep -c '[.]gz' || true"))
 	if want == once {
 		i.mustKubectl(t, "rollout", "restart", "deployment/writer")
 		i.mustKubectl(t, "rollout", "status", "deployment/writer", "--timeout="+patience.String())
