@@ -104,7 +104,7 @@ test-node: bin/helm bench/coredns/coredns $(NODE) ## the images and the chart on
 	cd bench && for program in hand workload; do CGO_ENABLED=0 go build -trimpath -o bin/node/$$program ./node/$$program || exit 1; done
 	cd deploy/image && go run . -name workload -version 1 -created 0 -out ../../bench/bin/node/workload.oci.tar amd64=../../bench/bin/node/workload
 	[ -e bench/bin/node/image.ext4 ] || bench/machine/image.sh bench/bin/node 4G containerd,runc,containernetworking-plugins,iproute2,iptables,nftables
-	cd bench && go test -count=1 -timeout 40m -v ./node
+	cd bench && go test -count=1 -timeout 60m -v ./node
 
 # Kubernetes is built with the version it is of; without that the server has none that clients can use.
 KUBERNETES = $(shell sed -n 's/^require k8s.io\/kubernetes //p' bench/apiserver/go.mod)
