@@ -7,7 +7,7 @@ GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus promtool peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-rules test-dashboards test-victorialogs test-chain test-gateway test-peers test-vm test-image apiserver test-cluster deploy-tools manifests package image clean
+.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus promtool peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-rules test-dashboards test-victorialogs test-chain test-gateway test-peers test-vm test-node test-image apiserver test-cluster deploy-tools manifests package image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -88,13 +88,23 @@ test-gateway: build peer-otelcol peer-telemetrygen peer-jaeger peer-prometheus p
 test-peers: build peer-otelcol peer-hostmetrics bin/node_exporter ## every series of node_exporter and of hostmetrics has its pair here, with the same value
 	cd bench && go test -count=1 -timeout 10m -run TestPeers -v ./e2e
 
-test-vm: build bin/nfpm ## the agent's package on a Debian with systemd and cgroup v2, under qemu, from installation to removal; takes root and some minutes
+test-vm: build bin/nfpm ## the agent's deb and rpm on a Debian with systemd and cgroup v2, under qemu, from installation to removal; takes root and some minutes
 	mkdir -p bench/bin/vm
 	deploy/package/build bench/bin/vm/old 0.0.1 amd64
 	deploy/package/build bench/bin/vm/new 0.0.2 amd64
-	[ -e bench/bin/vm/image.ext4 ] || bench/vm/image.sh bench/bin/vm
+	[ -e bench/bin/vm/image.ext4 ] || bench/machine/image.sh bench/bin/vm 900M rpm
 	cd bench && CGO_ENABLED=0 go build -trimpath -o bin/vm/checks ./vm/checks
 	cd bench && go test -count=1 -timeout 25m -v ./vm
+
+NODE = bench/etcd/etcd $(addprefix bench/apiserver/,kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl)
+
+test-node: bin/helm bench/coredns/coredns $(NODE) ## the images and the chart on a Kubernetes node, under qemu: pods, lines, metrics, TLS, restarts and kills; takes root and half an hour
+	mkdir -p bench/bin/node
+	deploy/image/build bench/bin/node 0.0.1
+	cd bench && for program in hand workload; do CGO_ENABLED=0 go build -trimpath -o bin/node/$$program ./node/$$program || exit 1; done
+	cd deploy/image && go run . -name workload -version 1 -created 0 -out ../../bench/bin/node/workload.oci.tar amd64=../../bench/bin/node/workload
+	[ -e bench/bin/node/image.ext4 ] || bench/machine/image.sh bench/bin/node 4G containerd,runc,containernetworking-plugins,iproute2,iptables,nftables
+	cd bench && go test -count=1 -timeout 60m -v ./node
 
 # Kubernetes is built with the version it is of; without that the server has none that clients can use.
 KUBERNETES = $(shell sed -n 's/^require k8s.io\/kubernetes //p' bench/apiserver/go.mod)
@@ -108,8 +118,11 @@ endif
 bench/etcd/etcd: bench/etcd/go.mod
 	cd bench/etcd && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w" -o etcd go.etcd.io/etcd/server/v3
 
-bench/apiserver/kube-apiserver: bench/apiserver/go.mod
-	cd bench/apiserver && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w $(KUBE_LDFLAGS)" -o kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+bench/apiserver/kube%: bench/apiserver/go.mod
+	cd bench/apiserver && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w $(KUBE_LDFLAGS)" -o $(@F) k8s.io/kubernetes/cmd/$(@F)
+
+bench/coredns/coredns: bench/coredns/go.mod bench/coredns/main.go
+	cd bench/coredns && CGO_ENABLED=0 nice go build -trimpath -ldflags "-s -w" -o coredns .
 
 apiserver: $(APISERVER)
 
@@ -152,4 +165,4 @@ test-image: image ## the agent's image under runc: uid 0, no capability, read-on
 	cd deploy/image && go test -count=1 -run TestRuns -v .
 
 clean: ## remove what was built
-	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/prometheus/promtool bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics bench/telemetrygen/telemetrygen bench/jaeger/jaeger bench/k8scluster/k8scluster bench/etcd/etcd bench/apiserver/kube-apiserver
+	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/prometheus/promtool bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics bench/telemetrygen/telemetrygen bench/jaeger/jaeger bench/k8scluster/k8scluster bench/etcd/etcd bench/apiserver/kube* bench/coredns/coredns

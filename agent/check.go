@@ -77,6 +77,9 @@ func CheckMachine(ctx context.Context, cfg *Config) []Finding {
 			if err != nil {
 				return nil // Check has said so
 			}
+			if k.Address != "" {
+				u.Host = strings.TrimSuffix(net.JoinHostPort(k.Address, u.Port()), ":")
+			}
 			level, text := dial(ctx, "none", u)
 			return one("scrape.kubelet.endpoint", finding{level, text})
 		}})

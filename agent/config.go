@@ -111,6 +111,10 @@ func Load(args process.LoadArgs) (*Config, *process.Report) {
 	} else {
 		cfg.KubernetesNode = cfg.NodeName
 	}
+	if k := &cfg.Scrape.Kubelet; k.Endpoint == "" && k.Address == "" && env("K8S_NODE_IP") != "" {
+		k.Address = env("K8S_NODE_IP")
+		l.Derived("scrape.kubelet.address", "env K8S_NODE_IP")
+	}
 	if len(cfg.Pipelines) == 0 {
 		cfg.Pipelines = export.DefaultPipelines(cfg.Exporters, Sources())
 	}

@@ -249,6 +249,25 @@ func TestCheckFaults(t *testing.T) {
 	}
 }
 
+func TestKubeletAddress(t *testing.T) {
+	env := []string{"K8S_NODE_IP=fd00::7"}
+	for name, tc := range map[string]struct {
+		set  []string
+		want string
+	}{
+		"of the environment":      {want: "fd00::7"},
+		"what is set wins":        {set: []string{"scrape.kubelet.address=10.0.0.1"}, want: "10.0.0.1"},
+		"an endpoint has its own": {set: []string{"scrape.kubelet.endpoint=https://127.0.0.1:10250"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, report := Load(process.LoadArgs{Env: env, Set: tc.set})
+			if got := cfg.Scrape.Kubelet.Address; got != tc.want || len(report.Faults) > 0 {
+				t.Errorf("address %q, want %q; faults %v", got, tc.want, report.Faults)
+			}
+		})
+	}
+}
+
 func TestNodeName(t *testing.T) {
 	host, err := os.Hostname()
 	if err != nil {

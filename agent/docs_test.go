@@ -154,7 +154,7 @@ The value is read as for ` + "`--set`" + `. An empty variable counts as unset. E
 gives them, else by their type or signal. A ` + "`STINT_`" + ` variable that names no key is a fault; those that Kubernetes sets in
 every pod for a Service called stint… (` + "`STINT_CLUSTER_SERVICE_HOST`, `STINT_PORT_4317_TCP_ADDR`" + `, …) are passed over.
 
-` + "`K8S_NODE_NAME`" + ` and ` + "`NODE_NAME`" + ` give ` + "`node_name`" + ` where nothing else does.
+` + "`K8S_NODE_NAME`" + ` and ` + "`NODE_NAME`" + ` give ` + "`node_name`" + ` where nothing else does, ` + "`K8S_NODE_IP`" + ` gives ` + "`scrape.kubelet.address`" + `.
 
 ## OTEL_EXPORTER_OTLP_ variables
 

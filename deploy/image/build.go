@@ -57,7 +57,8 @@ func write(s spec, out string) error {
 	}
 	names := map[string]string{
 		"org.opencontainers.image.ref.name": s.version,
-		"io.containerd.image.name":          s.name + ":" + s.version,
+		// A kubelet asks for the whole name; ctr image import keeps this one as it is.
+		"io.containerd.image.name": "docker.io/library/" + s.name + ":" + s.version,
 	}
 	if err := path.AppendIndex(index, layout.WithAnnotations(names)); err != nil {
 		return err

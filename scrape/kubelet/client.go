@@ -89,9 +89,16 @@ func NewClient(cfg Config, log *slog.Logger) (*Client, error) {
 		log.Warn("the kubelet's certificate is not verified: whoever answers at the endpoint gets the agent's token; set scrape.kubelet.ca_file or pin instead of insecure_skip_verify",
 			"endpoint", cfg.Endpoint)
 	}
+	dialer := &net.Dialer{Timeout: cfg.Timeout}
 	c.http = &http.Client{
 		Transport: &http.Transport{
-			DialContext: (&net.Dialer{Timeout: cfg.Timeout}).DialContext,
+			// The certificate is for the name, whatever the address.
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				if _, port, err := net.SplitHostPort(address); err == nil && cfg.Address != "" {
+					address = net.JoinHostPort(cfg.Address, port)
+				}
+				return dialer.DialContext(ctx, network, address)
+			},
 			// InsecureSkipVerify only turns Go's own check off: verify is called for each
 			// connection and reads the authorities as they are at that time.
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, VerifyConnection: c.verify},

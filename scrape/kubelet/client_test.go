@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -60,6 +61,23 @@ func TestGetUsesOneConnection(t *testing.T) {
 	if n := k.dials.Load(); n != 1 {
 		t.Errorf("%d connections for 5 requests, want 1", n)
 	}
+}
+
+// TestAddress: the node's name is nobody's in DNS, and in the certificate all the same.
+func TestAddress(t *testing.T) {
+	k := newKubelet(t, serve([]byte("hello")))
+	k.cert.Store(k.ca.sign(t, "node-1.invalid"))
+	u, err := url.Parse(k.cfg.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.cfg.Endpoint, k.cfg.Address = "https://node-1.invalid:"+u.Port(), u.Hostname()
+	if body, err := read(t, k.client(t, slog.New(slog.DiscardHandler))); err != nil || body != "hello" {
+		t.Errorf("%q, %v", body, err)
+	}
+	k.cfg.Endpoint = "https://node-2.invalid:" + u.Port()
+	_, err = read(t, k.client(t, slog.New(slog.DiscardHandler)))
+	wantFailure(t, err, "tls", "node-1.invalid", "node-2.invalid")
 }
 
 func TestTokenIsReadAgain(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ type Config struct {
 
 	Enabled            string        `yaml:"enabled" enum:"auto,true,false" doc:"ask the kubelet about pods; auto: if KUBERNETES_SERVICE_HOST is set, or pods_api_socket or token_file exists"`
 	Endpoint           string        `yaml:"endpoint" doc:"URL of the kubelet; its host must be a name or address of the kubelet's certificate; empty: https://NODE:10250 with the node's name"`
+	Address            string        `yaml:"address" doc:"IP address of the kubelet, which names of nodes need where DNS does not know them; empty: $K8S_NODE_IP if endpoint is empty, too, else what DNS says"`
 	CAFile             string        `yaml:"ca_file" doc:"PEM file of the authorities trusted for the kubelet's certificate, read again when it changes; empty: those of the system"`
 	TokenFile          string        `yaml:"token_file" doc:"file of the bearer token, read again when it changes; empty: no token is sent"`
 	Pin                string        `yaml:"pin" doc:"SHA-256 of the public key (SPKI) of the kubelet's certificate, base64 or hex: that key is trusted, and no authority and no name; for self-signed kubelets"`
@@ -94,6 +96,9 @@ func (c Config) Check() error {
 		if _, err := parseEndpoint(c.Endpoint); err != nil {
 			fault("endpoint: %w; write e.g. https://node-1:10250", err)
 		}
+	}
+	if c.Address != "" && net.ParseIP(c.Address) == nil {
+		fault("address: %q is no IP address; names belong into endpoint", c.Address)
 	}
 	if c.Pin != "" {
 		if _, err := parsePin(c.Pin); err != nil {

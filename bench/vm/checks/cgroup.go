@@ -15,6 +15,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"stint/bench/receiver"
 )
 
 const (
@@ -60,7 +62,7 @@ func busy(dir, file string) error {
 }
 
 // checkContainer: a container with limits, of which the kernel's files say the same as the agent.
-func checkContainer(ctx context.Context, r *receiver) (string, error) {
+func checkContainer(ctx context.Context, r *receiver.Receiver) (string, error) {
 	dir := root + container
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
@@ -111,19 +113,19 @@ func checkContainer(ctx context.Context, r *receiver) (string, error) {
 }
 
 // compareContainer compares the points of one scrape with the files before and after it.
-func compareContainer(ctx context.Context, r *receiver, dir string) (string, error) {
+func compareContainer(ctx context.Context, r *receiver.Receiver, dir string) (string, error) {
 	begin, low := time.Now(), kernel(dir)
 	words := "container.id=" + containerID
 	var at time.Time
-	later := func(p point) bool { return p.at.After(begin.Add(time.Second)) }
-	err := r.until(ctx, "points of the container", func() bool {
-		points := r.of("container.cpu.time", words)
+	later := func(p receiver.Point) bool { return p.At.After(begin.Add(time.Second)) }
+	err := r.Until(ctx, "points of the container", func() bool {
+		points := r.Of("container.cpu.time", words)
 		i := slices.IndexFunc(points, later)
 		if i >= 0 {
-			at = points[i].at
+			at = points[i].At
 		}
 		// All of a scrape leaves together, but that it has arrived is known by the next one only.
-		return i >= 0 && points[len(points)-1].at.After(at)
+		return i >= 0 && points[len(points)-1].At.After(at)
 	})
 	if err != nil {
 		return "", err
@@ -134,14 +136,14 @@ func compareContainer(ctx context.Context, r *receiver, dir string) (string, err
 	for series, a := range low {
 		metric, attrs, _ := strings.Cut(series, " ")
 		b, found := high[series], false
-		for _, p := range r.of(metric, words+" "+attrs) {
-			if !p.at.Equal(at) {
+		for _, p := range r.Of(metric, words+" "+attrs) {
+			if !p.At.Equal(at) {
 				continue
 			}
 			found = true
-			said = append(said, fmt.Sprintf("%s %v", series, p.value))
-			if p.value < min(a, b)*0.999 || p.value > max(a, b)*1.001 || p.value == 0 {
-				errs = append(errs, fmt.Errorf("%s is %v, the kernel's file had %v and %v", series, p.value, a, b))
+			said = append(said, fmt.Sprintf("%s %v", series, p.Value))
+			if p.Value < min(a, b)*0.999 || p.Value > max(a, b)*1.001 || p.Value == 0 {
+				errs = append(errs, fmt.Errorf("%s is %v, the kernel's file had %v and %v", series, p.Value, a, b))
 			}
 		}
 		if !found {
@@ -190,7 +192,7 @@ func kernel(dir string) map[string]float64 {
 }
 
 // checkUnits: services of systemd are told of, with the CPU time that their cgroups have.
-func checkUnits(ctx context.Context, r *receiver) (string, error) {
+func checkUnits(ctx context.Context, r *receiver.Receiver) (string, error) {
 	services := []string{"systemd-journald.service", "systemd-udevd.service", "dbus.service", "stint-agent.service"}
 	begin := time.Now()
 	low := map[string]float64{}
@@ -209,10 +211,10 @@ func checkUnits(ctx context.Context, r *receiver) (string, error) {
 	}
 	var errs []error
 	for s, a := range low {
-		var p point
-		err := r.until(ctx, "systemd.unit.cpu.time of "+s, func() bool {
-			points := r.of("systemd.unit.cpu.time", "systemd.unit.name="+s)
-			i := slices.IndexFunc(points, func(p point) bool { return p.at.After(begin.Add(time.Second)) })
+		var p receiver.Point
+		err := r.Until(ctx, "systemd.unit.cpu.time of "+s, func() bool {
+			points := r.Of("systemd.unit.cpu.time", "systemd.unit.name="+s)
+			i := slices.IndexFunc(points, func(p receiver.Point) bool { return p.At.After(begin.Add(time.Second)) })
 			if i >= 0 {
 				p = points[i]
 			}
@@ -222,11 +224,11 @@ func checkUnits(ctx context.Context, r *receiver) (string, error) {
 			errs = append(errs, err)
 			continue
 		}
-		if b := cpu(s); p.value < a || p.value > b {
-			errs = append(errs, fmt.Errorf("systemd.unit.cpu.time of %s is %v, the kernel's file had %v and %v", s, p.value, a, b))
+		if b := cpu(s); p.Value < a || p.Value > b {
+			errs = append(errs, fmt.Errorf("systemd.unit.cpu.time of %s is %v, the kernel's file had %v and %v", s, p.Value, a, b))
 		}
 		for _, metric := range []string{"systemd.unit.memory.usage", "systemd.unit.task.count"} {
-			if len(r.of(metric, "systemd.unit.name="+s)) == 0 {
+			if len(r.Of(metric, "systemd.unit.name="+s)) == 0 {
 				errs = append(errs, fmt.Errorf("no %s of %s", metric, s))
 			}
 		}

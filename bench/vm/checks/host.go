@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"stint/bench/receiver"
 )
 
 // host is what /proc says, by metric and the words of its series.
@@ -72,11 +74,11 @@ func readHost() host {
 }
 
 // checkHost: each point so far lies between what /proc said before the agent's start and what it says now.
-func checkHost(ctx context.Context, r *receiver, before host) (string, error) {
+func checkHost(ctx context.Context, r *receiver.Receiver, before host) (string, error) {
 	var from time.Time
 	for range 3 { // scrapes
-		err := r.until(ctx, "scrape of the host", func() bool {
-			return slices.ContainsFunc(r.of("system.uptime", ""), func(p point) bool { return p.at.After(from) })
+		err := r.Until(ctx, "scrape of the host", func() bool {
+			return slices.ContainsFunc(r.Of("system.uptime", ""), func(p receiver.Point) bool { return p.At.After(from) })
 		})
 		if err != nil {
 			return "", err
@@ -85,9 +87,9 @@ func checkHost(ctx context.Context, r *receiver, before host) (string, error) {
 	}
 	var errs []error
 	compared := 0
-	points := map[[2]string][]point{}
+	points := map[[2]string][]receiver.Point{}
 	for series := range before {
-		points[series] = r.of(series[0], series[1])
+		points[series] = r.Of(series[0], series[1])
 	}
 	after := readHost() // later than what has arrived
 	for series, low := range before {
@@ -96,8 +98,8 @@ func checkHost(ctx context.Context, r *receiver, before host) (string, error) {
 		}
 		for _, p := range points[series] {
 			compared++
-			if high := after[series]; p.value < low-1e-6*low || p.value > high+1e-6*high {
-				errs = append(errs, fmt.Errorf("%v is %v, /proc had %v and %v", series, p.value, low, high))
+			if high := after[series]; p.Value < low-1e-6*low || p.Value > high+1e-6*high {
+				errs = append(errs, fmt.Errorf("%v is %v, /proc had %v and %v", series, p.Value, low, high))
 			}
 		}
 	}
@@ -105,7 +107,7 @@ func checkHost(ctx context.Context, r *receiver, before host) (string, error) {
 }
 
 // checkJournal: what logger(1) and systemd-cat(1) write arrives, each line once.
-func checkJournal(ctx context.Context, r *receiver) (string, error) {
+func checkJournal(ctx context.Context, r *receiver.Receiver) (string, error) {
 	const lines = 50
 	var input strings.Builder
 	for i := range lines {
@@ -121,26 +123,26 @@ func checkJournal(ctx context.Context, r *receiver) (string, error) {
 	if out, err := cat.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("systemd-cat: %w: %s", err, out)
 	}
-	err := r.until(ctx, "lines of the journal", func() bool {
-		return r.count("stint-logger", "by logger ") >= lines && r.count("stint-cat", "by systemd-cat ") >= lines
+	err := r.Until(ctx, "lines of the journal", func() bool {
+		return journal(r, "stint-logger", "by logger ") >= lines && journal(r, "stint-cat", "by systemd-cat ") >= lines
 	})
 	if err != nil {
 		return "", err
 	}
+	came := bodies(r)
 	for i := range lines {
 		a, b := fmt.Sprintf("by logger %d", i), fmt.Sprintf("by systemd-cat %d", i)
-		if n, m := r.exactly(a), r.exactly(b); n != 1 || m != 1 {
+		if n, m := came[a], came[b]; n != 1 || m != 1 {
 			return "", fmt.Errorf("%q came %d times, %q %d times", a, n, b, m)
 		}
 	}
 	return fmt.Sprintf("%d lines by logger, %d by systemd-cat, each once", lines, lines), nil
 }
 
-func (r *receiver) exactly(body string) (n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, l := range r.logs {
-		if l.body == body {
+// journal is how many records of an identifier have a body that begins so.
+func journal(r *receiver.Receiver, identifier, begin string) (n int) {
+	for _, l := range r.Logs("service.name=" + identifier) {
+		if strings.HasPrefix(l.Body, begin) {
 			n++
 		}
 	}

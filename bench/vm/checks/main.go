@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stint/bench/receiver"
 )
 
 // Check is what leaves for each check; bench/vm reads it.
@@ -77,7 +79,7 @@ func main() {
 
 // run does the checks of one boot; again says that the machine is to start once more.
 func run(ctx context.Context, report func(name, detail string, err error)) (again bool) {
-	r, err := newReceiver()
+	r, err := receiver.New("127.0.0.1:4318")
 	if err != nil {
 		report("receiver", "", err)
 		return false
@@ -107,6 +109,7 @@ func run(ctx context.Context, report func(name, detail string, err error)) (agai
 			{"upgrade", func() (string, error) { return checkUpgrade(ctx, r) }},
 			{"remove", func() (string, error) { return checkRemove(ctx) }},
 			{"purge", func() (string, error) { return checkPurge(ctx) }},
+			{"rpm", func() (string, error) { return checkRPM(ctx, r) }},
 		}
 	} else {
 		again = true

@@ -13,11 +13,14 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"stint/bench/receiver"
 )
 
 const (
 	oldPackage, oldVersion = "/opt/stint/old.deb", "0.0.1"
 	newPackage, newVersion = "/opt/stint/new.deb", "0.0.2"
+	oldRPM, newRPM         = "/opt/stint/old.rpm", "/opt/stint/new.rpm"
 	ownDir                 = "/var/lib/checks" // what is known over the reboot
 	namedBefore            = "/var/lib/checks-named"
 	appLog                 = "/var/log/app/app.log"
@@ -106,15 +109,15 @@ func checkSecurity(ctx context.Context) (string, error) {
 }
 
 // checkReload: a reload takes up another configuration, and the process stays.
-func checkReload(ctx context.Context, r *receiver) (string, error) {
+func checkReload(ctx context.Context, r *receiver.Receiver) (string, error) {
 	pid := show(ctx, "MainPID")
-	if err := os.WriteFile("/etc/stint/agent.yaml", fmt.Appendf(nil, config, r.address), 0o640); err != nil {
+	if err := os.WriteFile("/etc/stint/agent.yaml", fmt.Appendf(nil, config, r.Address), 0o640); err != nil {
 		return "", err
 	}
 	if _, err := command(ctx, "systemctl", "reload", "stint-agent.service"); err != nil {
 		return "", err
 	}
-	if err := r.until(ctx, "metrics of the host", func() bool { return len(r.of("system.cpu.time", "")) > 0 }); err != nil {
+	if err := r.Until(ctx, "metrics of the host", func() bool { return len(r.Of("system.cpu.time", "")) > 0 }); err != nil {
 		return "", err
 	}
 	if now := show(ctx, "MainPID"); now != pid {
@@ -149,10 +152,10 @@ func write(from, to int) error {
 func appLine(i int) string { return fmt.Sprintf("line %d of the application", i) }
 
 // have waits for lines of the application and says how many came more than once.
-func (r *receiver) have(ctx context.Context, from, to int) (repeated int, err error) {
+func have(ctx context.Context, r *receiver.Receiver, from, to int) (repeated int, err error) {
 	var n map[string]int
-	err = r.until(ctx, fmt.Sprintf("lines %d to %d of %s", from, to, appLog), func() bool {
-		n = r.bodies()
+	err = r.Until(ctx, fmt.Sprintf("lines %d to %d of %s", from, to, appLog), func() bool {
+		n = bodies(r)
 		for i := from; i < to; i++ {
 			if n[appLine(i)] == 0 {
 				return false
@@ -168,22 +171,20 @@ func (r *receiver) have(ctx context.Context, from, to int) (repeated int, err er
 	return repeated, err
 }
 
-func (r *receiver) bodies() map[string]int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func bodies(r *receiver.Receiver) map[string]int {
 	n := map[string]int{}
-	for _, l := range r.logs {
-		n[l.body]++
+	for _, l := range r.Logs("") {
+		n[l.Body]++
 	}
 	return n
 }
 
 // checkFile: each line of a log that belongs to somebody else, once.
-func checkFile(ctx context.Context, r *receiver) (string, error) {
+func checkFile(ctx context.Context, r *receiver.Receiver) (string, error) {
 	if err := write(0, 500); err != nil {
 		return "", err
 	}
-	repeated, err := r.have(ctx, 0, 500)
+	repeated, err := have(ctx, r, 0, 500)
 	if err == nil && repeated > 0 {
 		err = fmt.Errorf("%d lines came twice", repeated)
 	}
@@ -191,7 +192,7 @@ func checkFile(ctx context.Context, r *receiver) (string, error) {
 }
 
 // checkKill: SIGKILL while lines are written; systemd starts it again, and no line is missing.
-func checkKill(ctx context.Context, r *receiver) (string, error) {
+func checkKill(ctx context.Context, r *receiver.Receiver) (string, error) {
 	for i := range 3 {
 		pid := show(ctx, "MainPID")
 		if err := write(500+200*i, 600+200*i); err != nil {
@@ -204,20 +205,20 @@ func checkKill(ctx context.Context, r *receiver) (string, error) {
 			return "", err
 		}
 		// Lines of after the kill can come from the next process only.
-		if _, err := r.have(ctx, 600+200*i, 700+200*i); err != nil {
+		if _, err := have(ctx, r, 600+200*i, 700+200*i); err != nil {
 			return "", err
 		}
 		if now := show(ctx, "MainPID"); now == pid {
 			return "", fmt.Errorf("process %s lives on", pid)
 		}
 	}
-	repeated, err := r.have(ctx, 0, 1100)
+	repeated, err := have(ctx, r, 0, 1100)
 	return fmt.Sprintf("3 kills, 600 lines, none lost, %d repeated", repeated), err
 }
 
 // beforeReboot leaves what has arrived, and lines in file and journal that have not.
-func beforeReboot(ctx context.Context, r *receiver) error {
-	r.refuse.Store(true)
+func beforeReboot(ctx context.Context, r *receiver.Receiver) error {
+	r.Refuse.Store(true)
 	if err := write(1100, 1600); err != nil {
 		return err
 	}
@@ -226,7 +227,7 @@ func beforeReboot(ctx context.Context, r *receiver) error {
 			return err
 		}
 	}
-	b, err := json.Marshal(r.bodies())
+	b, err := json.Marshal(bodies(r))
 	if err != nil {
 		return err
 	}
@@ -237,7 +238,7 @@ func beforeReboot(ctx context.Context, r *receiver) error {
 }
 
 // checkReboot: the service is there by itself, and what had not arrived does.
-func checkReboot(ctx context.Context, r *receiver) (string, error) {
+func checkReboot(ctx context.Context, r *receiver.Receiver) (string, error) {
 	b, err := os.ReadFile(ownDir + "/arrived")
 	if err != nil {
 		return "", err
@@ -249,13 +250,13 @@ func checkReboot(ctx context.Context, r *receiver) (string, error) {
 	if arrived[appLine(1599)] != 0 {
 		return "", errors.New("the last line arrived before the reboot")
 	}
-	if _, err := r.have(ctx, 1100, 1600); err != nil {
+	if _, err := have(ctx, r, 1100, 1600); err != nil {
 		return "", err
 	}
-	if err := r.until(ctx, "journal of before the reboot", func() bool { return r.count("stint-reboot", "before the reboot ") >= 20 }); err != nil {
+	if err := r.Until(ctx, "journal of before the reboot", func() bool { return journal(r, "stint-reboot", "before the reboot ") >= 20 }); err != nil {
 		return "", err
 	}
-	now, repeated := r.bodies(), 0
+	now, repeated := bodies(r), 0
 	for i := range 1600 {
 		switch n := arrived[appLine(i)] + now[appLine(i)]; {
 		case n == 0:
@@ -281,15 +282,20 @@ func checkStop(ctx context.Context) (string, error) {
 }
 
 // checkUpgrade: the next version goes on where the one before ended, with the same configuration.
-func checkUpgrade(ctx context.Context, r *receiver) (string, error) {
-	pid, before := show(ctx, "MainPID"), r.bodies()
-	if _, err := command(ctx, "apt-get", "install", "-y", newPackage); err != nil {
+func checkUpgrade(ctx context.Context, r *receiver.Receiver) (string, error) {
+	return upgrade(ctx, r, 1600, "apt-get", "install", "-y", newPackage)
+}
+
+// upgrade does it by a command, when that many lines have arrived.
+func upgrade(ctx context.Context, r *receiver.Receiver, lines int, name string, args ...string) (string, error) {
+	pid, before := show(ctx, "MainPID"), bodies(r)
+	if _, err := command(ctx, name, args...); err != nil {
 		return "", err
 	}
-	if err := write(1600, 1700); err != nil {
+	if err := write(lines, lines+100); err != nil {
 		return "", err
 	}
-	if _, err := r.have(ctx, 1600, 1700); err != nil {
+	if _, err := have(ctx, r, lines, lines+100); err != nil {
 		return "", err
 	}
 	if now := show(ctx, "MainPID"); now == pid {
@@ -299,12 +305,12 @@ func checkUpgrade(ctx context.Context, r *receiver) (string, error) {
 	if err != nil || !strings.Contains(version, newVersion) || strings.Contains(version, oldVersion) {
 		return "", fmt.Errorf("version %q, want %s: %w", version, newVersion, err)
 	}
-	for i, now := 0, r.bodies(); i < 1600; i++ {
+	for i, now := 0, bodies(r); i < lines; i++ {
 		if now[appLine(i)] != before[appLine(i)] {
 			return "", fmt.Errorf("line %d came again", i)
 		}
 	}
-	if text("/etc/stint/agent.yaml") != strings.TrimSpace(fmt.Sprintf(config, r.address)) {
+	if text("/etc/stint/agent.yaml") != strings.TrimSpace(fmt.Sprintf(config, r.Address)) {
 		return "", errors.New("/etc/stint/agent.yaml is another one")
 	}
 	first, _, _ := strings.Cut(version, "\n")
@@ -366,4 +372,57 @@ func checkPurge(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("left: %v", left)
 	}
 	return "nothing left", nil
+}
+
+// checkRPM: the rpm by rpm's own tool, on this Debian, which has what the scripts call under the same names:
+// installed, upgraded while it runs, and removed.
+func checkRPM(ctx context.Context, r *receiver.Receiver) (string, error) {
+	rpm := func(args ...string) (string, error) {
+		return command(ctx, "rpm", append([]string{"--force-debian", "--nodeps"}, args...)...)
+	}
+	if _, err := rpm("-i", oldRPM); err != nil {
+		return "", err
+	}
+	// Content, owner and mode of each file are as the package says.
+	if out, err := rpm("-V", "stint-agent"); err != nil || out != "" {
+		return "", fmt.Errorf("rpm -V: %q: %w", out, err)
+	}
+	if state := show(ctx, "ActiveState"); state != "inactive" {
+		return "", fmt.Errorf("the service is %s, and nobody started it", state)
+	}
+	if err := os.WriteFile("/etc/stint/agent.yaml", fmt.Appendf(nil, config, r.Address), 0o640); err != nil {
+		return "", err
+	}
+	if _, err := command(ctx, "systemctl", "enable", "--now", "stint-agent.service"); err != nil {
+		return "", err
+	}
+	if err := write(1700, 1800); err != nil {
+		return "", err
+	}
+	// The state was purged, so that all of the file comes.
+	if _, err := have(ctx, r, 0, 1800); err != nil {
+		return "", err
+	}
+	said, err := upgrade(ctx, r, 1800, "rpm", "--force-debian", "--nodeps", "-U", newRPM)
+	if err != nil {
+		return "", err
+	}
+	if _, err := rpm("-e", "stint-agent"); err != nil {
+		return "", err
+	}
+	for _, path := range []string{stateDir + "/tail/offsets", "/etc/stint/agent.yaml.rpmsave"} {
+		if _, err := os.Stat(path); err != nil {
+			return "", err
+		}
+	}
+	for _, path := range []string{"/usr/bin/stint-agent", "/etc/stint/agent.yaml", "/usr/lib/systemd/system/stint-agent.service"} {
+		if _, err := os.Lstat(path); err == nil {
+			return "", fmt.Errorf("%s is left", path)
+		}
+	}
+	if state := show(ctx, "ActiveState"); state != "inactive" {
+		return "", fmt.Errorf("the service is %s", state)
+	}
+	_, err = command(ctx, "id", "stint")
+	return said + ", removed", err
 }

@@ -32,10 +32,14 @@ prometheus.io/path: /metrics
 {{- $own := dict
   "admin" (dict "listen" ":8888")
   "health" (dict "listen" ":13133")
-  "tail" (dict "files" list "containers" (dict "labels" .Values.agent.podLabels))
+  "tail" (dict "files" list)
   "journald" (dict "enabled" "false")
   "scrape" (ternary (dict "root_path" "/host") (dict "host" (dict "enabled" false) "cgroup" (dict "enabled" "false")) .Values.agent.host)
 }}
+{{- with .Values.agent.podLabels }}{{ $_ := set $own.tail "containers" (dict "labels" .) }}{{ end }}
+{{- if and .Values.agent.host (not .Values.agent.rootfs) }}{{/* none of the node's is seen below /host */}}
+{{- $_ := set $own.scrape "host" (dict "filesystem" (dict "enabled" false)) }}
+{{- end }}
 {{- if not (hasKey .Values.agent.config "exporters") }}
 {{- if not .Values.cluster.enabled }}{{ fail "cluster.enabled is false: say in agent.config.exporters where agents send" }}{{ end }}
 {{- $_ := set $own "exporters" (dict "otlp" (dict "endpoint" (printf "stint-cluster-headless.%s.svc:4317" .Release.Namespace) "compression" "zstd" "tls" $tls)) }}
