@@ -1,6 +1,6 @@
 # Targets that scripts rely on; `make help` lists them.
 SHELL    := /bin/bash
-VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
+VERSION  := $(or $(VERSION),$(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0))
 GOFLAGS  := -trimpath -tags=grpcnotrace
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
