@@ -148,7 +148,7 @@ image: ## dist/*.oci.tar of both programs for amd64 and arm64, with an SBOM of e
 	$(CHECKSUMS)
 	cd deploy/image && go test -count=1 -run 'TestImages|TestSameBytes' .
 
-test-image: image ## the agent's image under runc: uid 0, no capability, read-only root, before root's logs; takes root
+test-image: image ## both images under runc as their manifests say: no capability, read-only root, the agent before root's logs; takes root
 	cd deploy/image && go test -count=1 -run TestRuns -v .
 
 same-bytes: package image ## both a second time, elsewhere and from nothing, and compared byte for byte; takes a commit
