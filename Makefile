@@ -1,13 +1,13 @@
 # Targets that scripts rely on; `make help` lists them.
 SHELL    := /bin/bash
-VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
+VERSION  := $(or $(VERSION),$(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0))
 GOFLAGS  := -trimpath -tags=grpcnotrace
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 GO_BUILD := CGO_ENABLED=0 go build $(GOFLAGS) -ldflags "$(LDFLAGS)"
 # Every parser of bytes that we did not write: package and fuzz target.
 FUZZTIME ?= 10s
 
-.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus promtool peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-rules test-dashboards test-victorialogs test-chain test-gateway test-peers test-vm test-node test-image apiserver test-cluster deploy-tools manifests package image clean
+.PHONY: help run test build lint fuzz bench deps-test peer-otelcol peer-hostmetrics peer-prometheus promtool peer-victorialogs peer-telemetrygen peer-jaeger peer-k8scluster bench-cluster test-crash test-otelcol test-prometheus test-rules test-dashboards test-victorialogs test-chain test-gateway test-peers test-vm test-node test-image apiserver test-cluster deploy-tools manifests package image same-bytes clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -161,8 +161,11 @@ image: ## dist/*.oci.tar of both programs for amd64 and arm64, with an SBOM of e
 	$(CHECKSUMS)
 	cd deploy/image && go test -count=1 -run 'TestImages|TestSameBytes' .
 
-test-image: image ## the agent's image under runc: uid 0, no capability, read-only root, before root's logs; takes root
+test-image: image ## both images under runc as their manifests say: no capability, read-only root, the agent before root's logs; takes root
 	cd deploy/image && go test -count=1 -run TestRuns -v .
+
+same-bytes: package image ## both a second time, elsewhere and from nothing, and compared byte for byte; takes a commit
+	deploy/twice dist $(VERSION)
 
 clean: ## remove what was built
 	rm -rf bin dist bench/bin bench/otelcol/otelcol bench/prometheus/prometheus bench/prometheus/promtool bench/victorialogs/victoria-logs bench/hostmetrics/hostmetrics bench/telemetrygen/telemetrygen bench/jaeger/jaeger bench/k8scluster/k8scluster bench/etcd/etcd bench/apiserver/kube* bench/coredns/coredns

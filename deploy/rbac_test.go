@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -33,7 +34,12 @@ import (
 
 // Everything that needs a permission. The kind of objects is one that no other feature reads, so that no other role
 // stands in for that of objects.
-var everything = []string{"-f", "helm/stint/examples/full.yaml", "--set-json", `cluster.objects=[{"name":"roles","group":"rbac.authorization.k8s.io","mode":"watch"}]`}
+var everything = []string{"-f", "helm/stint/examples/full.yaml",
+	"--set-json", `cluster.objects=[{"name":"roles","group":"rbac.authorization.k8s.io","mode":"watch"}]`,
+	"--set-json", `cluster.config.state.metrics.k8s\.secret\.count={"enabled":true}`,
+	"--set-json", `cluster.config.state.metrics.k8s\.configmap\.count={"enabled":true}`,
+	"--set-json", `cluster.config.state.custom_resources=[{"name":"certificates","group":"cert-manager.io","metrics":[{"name":"certificate.info","type":"info"}]}]`,
+}
 
 // granted are the service accounts, roles and bindings of what was rendered for the namespace stint, as of a namespace of
 // their own, so that many can be there side by side. edit may change the rules of a role.
@@ -144,10 +150,73 @@ func TestSufficient(t *testing.T) {
 	}
 }
 
-// TestEachRule: stint-cluster with every feature on, the chart's configuration and its roles has no cause to complain;
-// without any one resource of any one rule it says that it is not allowed what that rule has.
-func TestEachRule(t *testing.T) {
-	s := kubetest.Shared()
+// permission is the smallest thing that a role gives: one verb on one kind, or on one object.
+type permission struct{ role, verb, resource, group, name string }
+
+// of says which permissions a rule of a role is.
+func of(role string, rule rbacv1.PolicyRule) (all []permission) {
+	names := rule.ResourceNames
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	for _, group := range rule.APIGroups {
+		for _, resource := range rule.Resources {
+			for _, verb := range rule.Verbs {
+				for _, name := range names {
+					all = append(all, permission{role, verb, resource, group, name})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// without leaves permissions out of the rules of a role. Rules that have none of them stay as they are.
+func without(role string, rules []rbacv1.PolicyRule, gone map[permission]bool) (left []rbacv1.PolicyRule) {
+	for _, rule := range rules {
+		ps := of(role, rule)
+		if !slices.ContainsFunc(ps, func(p permission) bool { return gone[p] }) {
+			left = append(left, rule)
+			continue
+		}
+		for _, p := range ps {
+			if gone[p] {
+				continue
+			}
+			r := rbacv1.PolicyRule{Verbs: []string{p.verb}, APIGroups: []string{p.group}, Resources: []string{p.resource}}
+			if p.name != "" {
+				r.ResourceNames = []string{p.name}
+			}
+			left = append(left, r)
+		}
+	}
+	return left
+}
+
+// refusal is what the API server says to who lacks a permission, as it stands in a log of JSON.
+var refusal = regexp.MustCompile(`([a-z.0-9]+)(?: \\"([^"\\]+)\\")? is forbidden: User \\"[^"\\]+\\" cannot (\w+) resource \\"(\w+)\\" in API group \\"([^"\\]*)\\"`)
+
+// refused are the permissions that a log complains of, without their roles, and with a name where rules name the object.
+func (r *running) refused(named map[string]bool) map[permission]bool {
+	all := map[permission]bool{}
+	for _, m := range refusal.FindAllStringSubmatch(r.log.String(), -1) {
+		p := permission{verb: m[3], resource: m[4], group: m[5]}
+		if named[m[2]] {
+			p.name = m[2]
+		}
+		all[p] = true
+	}
+	return all
+}
+
+// byPages is what an API server of before 1.34 makes of the client: it can't stream a list, so that list is asked for.
+const byPages = "KUBE_FEATURE_WatchListClient=false"
+
+// TestEachPermission: stint-cluster with every feature on, the chart's configuration and its roles has no cause to complain;
+// without any one verb on any one kind it complains of this, and of nothing else. Kinds of state metrics do not know of each
+// other: from these a verb is taken away all at once.
+func TestEachPermission(t *testing.T) {
+	s := withCRDs(t)
 	program, err := filepath.Abs("../bin/stint-cluster")
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +225,11 @@ func TestEachRule(t *testing.T) {
 		t.Skip("bin/stint-cluster is not built: make build")
 	}
 	rendered := render(t, "stint", everything...)
+	// State metrics and enrichment both list pods: the role of one stands in for that of the other.
+	alone := map[string][]*unstructured.Unstructured{
+		"stint-cluster-state":  render(t, "stint", append(slices.Clone(everything), "--set", "cluster.enrich=false")...),
+		"stint-cluster-enrich": render(t, "stint", append(slices.Clone(everything), "--set", "cluster.state=false")...),
+	}
 	shop := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: map[string]string{"team": "blue"}}} // which send names
 	if _, err := s.Client().Typed.CoreV1().Namespaces().Create(t.Context(), shop, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -167,93 +241,98 @@ func TestEachRule(t *testing.T) {
 	happening.Go(func() { happen(ctx, s) })
 	t.Cleanup(func() { stop(); happening.Wait() })
 
-	t.Run("all", func(t *testing.T) {
-		t.Parallel()
-		r := start(t, s, program, rendered, "least-all", nil)
-		want := []string{
-			`stint_checkpoint_writes_total{outcome="ok",source="events"} `, `stint_checkpoint_writes_total{outcome="ok",source="objects"} `,
-			`stint_leader 1`, `stint_state_points_total{outcome="delivered"} `, `stint_gateway_enriched_resources_total{outcome="added"} `,
-		}
-		for _, o := range rendered {
-			if o.GetName() != "stint-cluster-state" || o.GetKind() != "ClusterRole" {
-				continue
-			}
-			for _, rule := range rulesOf(t, o) {
-				for _, resource := range rule.Resources {
-					want = append(want, `stint_state_objects{kind="`+resource+`"} `)
-				}
-			}
-		}
-		missing := ""
-		eventually(t, "everything is at work", func() bool {
-			r.send(t)
-			metrics := r.metrics(t)
-			i := slices.IndexFunc(want, func(w string) bool {
-				at := strings.Index(metrics, w)
-				return at < 0 || w != "stint_leader 1" && !strings.HasPrefix(w, "stint_state_objects") && metrics[at+len(w)] == '0'
-			})
-			if i >= 0 && missing != want[i] {
-				missing = want[i]
-				t.Log("waits for", missing)
-			}
-			return i < 0
-		})
-		if log := r.log.String(); strings.Contains(log, "forbidden") {
-			t.Error(log)
-		}
-	})
-	n := 0
+	runs, named := map[string][]permission{}, map[string]bool{}
+	var kinds []string
 	for _, o := range rendered {
 		if !strings.HasSuffix(o.GetKind(), "Role") || o.GetName() == "stint-agent" || o.GetName() == "stint-cluster-identity" {
 			continue // TestAgentRole, TestIdentity
 		}
-		for i, rule := range rulesOf(t, o) {
-			if len(rule.ResourceNames) > 1 {
-				for _, name := range rule.ResourceNames {
-					n++
-					testWithout(t, s, program, rendered, n, o.GetName(), i, rule, rule.Resources[0], name)
-				}
-				continue
+		for _, rule := range rulesOf(t, o) {
+			for _, name := range rule.ResourceNames {
+				named[name] = true
 			}
-			for _, resource := range rule.Resources {
-				n++
-				testWithout(t, s, program, rendered, n, o.GetName(), i, rule, resource, "")
+			for _, p := range of(o.GetName(), rule) {
+				run := strings.TrimSpace(fmt.Sprintf("%s without %s %s %s", p.role, p.verb, p.resource, p.name))
+				if p.role == "stint-cluster-state" {
+					run = p.role + " without " + p.verb
+					if p.verb == "list" {
+						kinds = append(kinds, p.resource)
+					}
+				}
+				runs[run] = append(runs[run], p)
 			}
 		}
 	}
+	for name, env := range map[string][]string{"all": nil, "all-by-pages": {byPages}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			allAtWork(t, start(t, s, program, rendered, "least-"+name, nil, env...), kinds)
+		})
+	}
+	n := 0
+	for name, gone := range runs {
+		n++
+		ns := fmt.Sprintf("least-%d", n)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			missing, want := map[permission]bool{}, map[permission]bool{}
+			for _, p := range gone {
+				missing[p] = true
+				p.role = ""
+				want[p] = true
+			}
+			rendered := rendered
+			if r := alone[gone[0].role]; r != nil {
+				rendered = r
+			}
+			edit := func(role string, rules []rbacv1.PolicyRule) []rbacv1.PolicyRule { return without(role, rules, missing) }
+			r := start(t, s, program, rendered, ns, edit, byPages)
+			eventually(t, "it says what is missing", func() bool {
+				r.send(t)
+				got := r.refused(named)
+				for p := range want {
+					if !got[p] {
+						return false
+					}
+				}
+				return true
+			})
+			for p := range r.refused(named) {
+				if !want[p] {
+					t.Errorf("it also complains of %+v", p)
+				}
+			}
+		})
+	}
 }
 
-// testWithout leaves out a resource of a rule, or of one with names one name, and waits for the complaint.
-func testWithout(t *testing.T, s *kubetest.Server, program string, rendered []*unstructured.Unstructured, n int, role string, i int, rule rbacv1.PolicyRule, resource, name string) {
-	t.Run(fmt.Sprintf("%s without %s %s %s", role, strings.Join(rule.Verbs, " and "), resource, name), func(t *testing.T) {
-		t.Parallel()
-		r := start(t, s, program, rendered, fmt.Sprintf("least-%d", n), func(of string, rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
-			if of != role {
-				return rules
-			}
-			without := func(all []string, one string) []string {
-				return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return s == one })
-			}
-			rules = slices.Clone(rules)
-			if name != "" {
-				rules[i].ResourceNames = without(rules[i].ResourceNames, name)
-			} else if rules[i].Resources = without(rules[i].Resources, resource); len(rules[i].Resources) == 0 {
-				rules = slices.Delete(rules, i, i+1)
-			}
-			return rules
+// allAtWork waits until every feature has done its work, state metrics with these kinds; nothing may be forbidden to it.
+func allAtWork(t *testing.T, r *running, kinds []string) {
+	t.Helper()
+	want := []string{
+		`stint_checkpoint_writes_total{outcome="ok",source="events"} `, `stint_checkpoint_writes_total{outcome="ok",source="objects"} `,
+		`stint_leader 1`, `stint_state_points_total{outcome="delivered"} `, `stint_gateway_enriched_resources_total{outcome="added"} `,
+	}
+	for _, kind := range kinds {
+		want = append(want, `stint_state_objects{kind="`+kind)
+	}
+	missing := ""
+	eventually(t, "everything is at work", func() bool {
+		r.send(t)
+		metrics := r.metrics(t)
+		i := slices.IndexFunc(want, func(w string) bool {
+			at := strings.Index(metrics, w)
+			return at < 0 || w != "stint_leader 1" && !strings.HasPrefix(w, "stint_state_objects") && metrics[at+len(w)] == '0'
 		})
-		what := ""
-		if name != "" {
-			what = fmt.Sprintf(`%s \"%s\" is forbidden: User \"system:serviceaccount:least-%d:stint-cluster\" `, resource, name, n)
+		if i >= 0 && missing != want[i] {
+			missing = want[i]
+			t.Log("waits for", missing)
 		}
-		eventually(t, "it says what is missing", func() bool {
-			r.send(t)
-			log := r.log.String()
-			return slices.ContainsFunc(rule.Verbs, func(verb string) bool {
-				return strings.Contains(log, fmt.Sprintf(`%scannot %s resource \"%s\" in API group \"%s\"`, what, verb, resource, rule.APIGroups[0]))
-			})
-		})
+		return i < 0
 	})
+	if log := r.log.String(); strings.Contains(log, "forbidden") {
+		t.Error(log)
+	}
 }
 
 // TestIdentity: without the rule that tells the uid of kube-system a checkpoint does not have it.
@@ -344,7 +423,7 @@ func (s *syncBuffer) String() string {
 }
 
 // start runs the program with the rendered configuration and roles, but for what edit changes of these.
-func start(t *testing.T, s *kubetest.Server, program string, rendered []*unstructured.Unstructured, ns string, edit func(string, []rbacv1.PolicyRule) []rbacv1.PolicyRule) *running {
+func start(t *testing.T, s *kubetest.Server, program string, rendered []*unstructured.Unstructured, ns string, edit func(string, []rbacv1.PolicyRule) []rbacv1.PolicyRule, env ...string) *running {
 	t.Helper()
 	objects := granted(t, rendered, ns, edit)
 	apply.Lock()
@@ -375,7 +454,7 @@ func start(t *testing.T, s *kubetest.Server, program string, rendered []*unstruc
 	}
 	cmd := exec.Command(program, "run", "--config", file, "--set", "state_dir="+dir+"/state", "--set", "log.format=json", "--set", "kubernetes.kubeconfig="+kubeconfig,
 		"--set", "admin.listen=127.0.0.1:0", "--set", "health.listen=127.0.0.1:0", "--set", "gateway.grpc=", "--set", "gateway.http=127.0.0.1:0")
-	cmd.Env = append(os.Environ(), "POD_NAMESPACE="+ns, "POD_NAME="+ns, "GOMAXPROCS=1")
+	cmd.Env = append(append(os.Environ(), "POD_NAMESPACE="+ns, "POD_NAME="+ns, "GOMAXPROCS=1"), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -423,14 +502,17 @@ func start(t *testing.T, s *kubetest.Server, program string, rendered []*unstruc
 // apply is held by who writes: the server's look at its kinds is no one else's business.
 var apply sync.Mutex
 
-// send is a request of a pod, as the OpenTelemetry Operator lets applications send it.
+// send is a request of two pods: one as the OpenTelemetry Operator lets applications send it, one that knows its address only.
 func (r *running) send(t *testing.T) {
 	t.Helper()
 	attribute := func(key, value string) string {
 		return fmt.Sprintf(`{"key":%q,"value":{"stringValue":%q}}`, key, value)
 	}
-	body := fmt.Sprintf(`{"resourceLogs":[{"resource":{"attributes":[%s,%s,%s]},"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hi"}}]}]}]}`,
-		attribute("k8s.namespace.name", "shop"), attribute("k8s.pod.name", "web"), attribute("k8s.node.name", "n1"))
+	from := func(attributes ...string) string {
+		return fmt.Sprintf(`{"resource":{"attributes":[%s]},"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hi"}}]}]}`, strings.Join(attributes, ","))
+	}
+	body := fmt.Sprintf(`{"resourceLogs":[%s,%s]}`,
+		from(attribute("k8s.namespace.name", "shop"), attribute("k8s.pod.name", "web"), attribute("k8s.node.name", "n1")), from(attribute("k8s.pod.ip", "10.1.2.3")))
 	resp, err := http.Post("http://"+strings.TrimPrefix(r.http, "http://")+"/v1/logs", "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

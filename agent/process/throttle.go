@@ -12,9 +12,10 @@ const throttleFor = time.Minute
 
 // throttle is a slog.Handler that lets a warning or error through once a minute and says how
 // many of the same message it held back. The same is: the message, which is a constant, about
-// the same exporter or scraper, of which there are few; so the table stays small.
+// the same exporter, scraper or kind of object, of which there are few; so the table stays small.
 type throttle struct {
 	slog.Handler
+	about  string // of the attributes that a logger has
 	shared *throttled
 }
 
@@ -30,18 +31,24 @@ type held struct {
 
 // NewThrottle puts it in front of h.
 func NewThrottle(h slog.Handler) slog.Handler {
-	return throttle{h, &throttled{seen: map[string]*held{}}}
+	return throttle{h, "", &throttled{seen: map[string]*held{}}}
+}
+
+// about is what tells a message from the same one about something else.
+func about(a slog.Attr) string {
+	switch a.Key {
+	case "exporter", "signal", "source", "scraper", "kind", "namespace":
+		return "\x00" + a.Value.String()
+	}
+	return ""
 }
 
 // Handle implements slog.Handler.
 func (t throttle) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelWarn {
-		key := r.Message
+		key := r.Message + t.about
 		r.Attrs(func(a slog.Attr) bool {
-			switch a.Key {
-			case "exporter", "signal", "source", "scraper":
-				key += "\x00" + a.Value.String()
-			}
+			key += about(a)
 			return true
 		})
 		n, ok := t.shared.pass(key, r.Time)
@@ -73,10 +80,14 @@ func (t *throttled) pass(key string, now time.Time) (n int, ok bool) {
 
 // WithAttrs implements slog.Handler.
 func (t throttle) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return throttle{t.Handler.WithAttrs(attrs), t.shared}
+	key := t.about
+	for _, a := range attrs {
+		key += about(a)
+	}
+	return throttle{t.Handler.WithAttrs(attrs), key, t.shared}
 }
 
 // WithGroup implements slog.Handler.
 func (t throttle) WithGroup(name string) slog.Handler {
-	return throttle{t.Handler.WithGroup(name), t.shared}
+	return throttle{t.Handler.WithGroup(name), t.about, t.shared}
 }

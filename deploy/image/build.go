@@ -29,10 +29,10 @@ type spec struct {
 
 type binary struct{ arch, file string }
 
-const (
-	caFile   = "etc/ssl/certs/ca-certificates.crt" // where crypto/x509 looks first
-	stateDir = "var/lib/stint"                     // a volume takes owner and mode from it
-)
+const caFile = "etc/ssl/certs/ca-certificates.crt" // where crypto/x509 looks first
+
+// stateDirs are where the programs keep their state unless they are told otherwise. A volume takes owner and mode from there.
+var stateDirs = map[string]string{"stint-agent": "var/lib/stint", "stint-cluster": "var/lib/stint-cluster"}
 
 // write makes the image and puts its OCI layout into a tar file.
 func write(s spec, out string) error {
@@ -131,7 +131,7 @@ func root(s spec, b binary) ([]byte, error) {
 	for _, dir := range []string{"etc/", "etc/ssl/", "etc/ssl/certs/", "etc/stint/", "var/", "var/lib/"} {
 		add(dir, 0o555, 0, nil)
 	}
-	add(stateDir+"/", 0o700, s.user, nil)
+	add(stateDirs[s.name]+"/", 0o700, s.user, nil)
 	add(caFile, 0o444, 0, ca)
 	add(s.name, 0o555, 0, program)
 	if err != nil {

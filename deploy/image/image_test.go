@@ -153,6 +153,7 @@ func TestImages(t *testing.T) {
 			if len(images) != 2 || images["linux/amd64"] == nil || images["linux/arm64"] == nil {
 				t.Fatalf("platforms %v", images)
 			}
+			stateDir := stateDirs[program]
 			for platform, img := range images {
 				cfg, err := img.ConfigFile()
 				if err != nil {

@@ -20,10 +20,11 @@ import (
 
 func main() {
 	version := flag.String("version", "", "of the binaries")
+	revision := flag.String("revision", "", "commit that they were built from")
 	created := flag.Int64("created", 0, "Unix time")
-	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: sbom -version V -created UNIX BINARY >FILE") }
+	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: sbom -version V -revision COMMIT -created UNIX BINARY >FILE") }
 	flag.Parse()
-	doc, err := document(flag.Args(), *version, time.Unix(*created, 0).UTC())
+	doc, err := document(flag.Args(), *version, *revision, time.Unix(*created, 0).UTC())
 	if err == nil {
 		_, err = os.Stdout.Write(doc)
 	}
@@ -82,7 +83,7 @@ type (
 const none = "NOASSERTION"
 
 // document describes one binary.
-func document(files []string, version string, created time.Time) ([]byte, error) {
+func document(files []string, version, revision string, created time.Time) ([]byte, error) {
 	if len(files) != 1 {
 		return nil, errors.New("one binary is needed")
 	}
@@ -103,7 +104,7 @@ func document(files []string, version string, created time.Time) ([]byte, error)
 		ID: "SPDXRef-binary", Name: name, Version: version, FileName: name, DownloadLocation: none,
 		Concluded: "Apache-2.0", Declared: "Apache-2.0", Copyright: none,
 		Checksums: []checksum{{"SHA256", hex.EncodeToString(sum[:])}},
-		Comment:   fmt.Sprintf("built by %s for %s/%s from commit %s", info.GoVersion, settings["GOOS"], settings["GOARCH"], settings["vcs.revision"]),
+		Comment:   fmt.Sprintf("built by %s for %s/%s from commit %s", info.GoVersion, settings["GOOS"], settings["GOARCH"], revision),
 	}
 	doc := spdx{
 		Version: "SPDX-2.3", DataLicense: "CC0-1.0", ID: "SPDXRef-DOCUMENT", Name: name + "-" + version,

@@ -20,11 +20,11 @@ func TestDocument(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	at := time.Unix(1764000000, 0).UTC()
-	got, err := document([]string{binary}, "1.2.3", at)
+	got, err := document([]string{binary}, "1.2.3", "abc", at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := document([]string{binary}, "1.2.3", at); err != nil || !bytes.Equal(got, again) {
+	if again, err := document([]string{binary}, "1.2.3", "abc", at); err != nil || !bytes.Equal(got, again) {
 		t.Errorf("the second document is another one: %v", err)
 	}
 	var doc spdx
