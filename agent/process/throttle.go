@@ -3,12 +3,16 @@ package process
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
 
 // throttleFor is how long the same warning is held back after it was logged.
 const throttleFor = time.Minute
+
+// maxSeen bounds the table, as far as not more than these are said within a minute.
+const maxSeen = 1000
 
 // throttle is a slog.Handler that lets a warning or error through once a minute and says how
 // many of the same message it held back. The same is: the message, which is a constant, about
@@ -68,6 +72,9 @@ func (t *throttled) pass(key string, now time.Time) (n int, ok bool) {
 	defer t.mu.Unlock()
 	h := t.seen[key]
 	if h == nil {
+		if len(t.seen) >= maxSeen { // what was held back of these is never said
+			maps.DeleteFunc(t.seen, func(_ string, h *held) bool { return now.Sub(h.last) >= throttleFor })
+		}
 		h = &held{}
 		t.seen[key] = h
 	} else if now.Sub(h.last) < throttleFor {
