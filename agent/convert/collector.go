@@ -16,7 +16,6 @@ type conversion struct {
 	source    map[string][]string         // of receivers, as pipelines of stint name them; none: it can't be done
 	exporter  map[string]string           // of exporters; "": it can't be done
 	attribute map[string][]map[string]any // of processors that change attributes
-	multiline bool                        // some filelog has it
 }
 
 // collector converts the configuration of an OpenTelemetry Collector.

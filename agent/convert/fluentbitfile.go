@@ -148,8 +148,7 @@ func fluentBitYAML(t *target, root *node) (all []*section) {
 	for _, p := range root.child("env").pairs() {
 		vars[p.key] = p.value.text()
 	}
-	var of func(kind string, n *node)
-	of = func(kind string, n *node) {
+	of := func(kind string, n *node) {
 		s := &section{kind: kind, place: n.place()}
 		for _, p := range n.pairs() {
 			if p.key == "processors" {
