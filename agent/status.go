@@ -16,6 +16,7 @@ import (
 
 // Status is what /status tells: where every line and point is, and what the agent costs.
 type Status struct {
+	Program   string          `json:"program"`
 	Version   string          `json:"version"`
 	Node      string          `json:"node"`
 	Started   time.Time       `json:"started"`
@@ -67,7 +68,7 @@ type DemoStatus struct {
 
 func (a *Agent) status() Status {
 	s := Status{
-		Version: a.version, Node: a.cfg.NodeName, Started: a.started, Uptime: time.Since(a.started).Seconds(),
+		Program: "stint-agent", Version: a.version, Node: a.cfg.NodeName, Started: a.started, Uptime: time.Since(a.started).Seconds(),
 		Lines: a.lines(), Rates: a.rates.get(), Exporters: a.export.Status(),
 		Process: a.memory.Status(),
 	}

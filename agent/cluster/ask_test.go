@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"stint/agent/command"
 	"stint/agent/process"
 	"stint/export"
 )
@@ -32,6 +33,10 @@ func TestAsk(t *testing.T) {
 	text, well, err := Ask(t.Context(), &asked)
 	if err != nil || !well || !strings.HasPrefix(text, "stint-cluster 1.2.3, up ") || !strings.Contains(text, "\nok   exporter  debug took logs never") {
 		t.Errorf("Ask = %v, %v\n%s", well, err, text)
+	}
+	// Both programs listen on the same port, if nobody says otherwise.
+	if err := command.Ask(t.Context(), "stint-agent", asked.Admin.Listen, &Status{}); err == nil || !strings.HasSuffix(err.Error(), "is no stint-agent: 200 OK stint-cluster") {
+		t.Errorf("%v, want that it is no agent", err)
 	}
 	stop()
 	if err := <-done; err != nil {

@@ -11,6 +11,7 @@ import (
 
 // Status is what /status tells.
 type Status struct {
+	Program   string          `json:"program"`
 	Version   string          `json:"version"`
 	Started   time.Time       `json:"started"`
 	Uptime    float64         `json:"uptime_seconds"`
@@ -29,7 +30,7 @@ type SourceStatus struct {
 
 func (c *Cluster) status() Status {
 	s := Status{
-		Version: c.version, Started: c.started, Uptime: time.Since(c.started).Seconds(),
+		Program: "stint-cluster", Version: c.version, Started: c.started, Uptime: time.Since(c.started).Seconds(),
 		Process: c.memory.Status(), Exporters: c.export.Status(),
 	}
 	if c.lease != nil {

@@ -45,8 +45,11 @@ func Ask(ctx context.Context, program, listen string, status any) error {
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", address, err)
 	}
-	if err := json.Unmarshal(body, status); err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("what answers at %s is no %s: %s", address, program, resp.Status)
+	var who struct {
+		Program string `json:"program"`
+	}
+	if json.Unmarshal(body, &who) != nil || json.Unmarshal(body, status) != nil || who.Program != program || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("what answers at %s is no %s: %s %s", address, program, resp.Status, who.Program)
 	}
 	return nil
 }

@@ -71,6 +71,7 @@ func TestNothingIsDroppedSilently(t *testing.T) {
 		"a key before all":           {"name tail\n[INPUT]\n name tail\n path /a\n[OUTPUT]\n name stdout\n", "todo x.conf:1: name: stands before any section"},
 		"a missing include":          {"@INCLUDE none.conf\n[INPUT]\n name tail\n path /a\n[OUTPUT]\n name stdout\n", "todo x.conf:1: @INCLUDE: no such file"},
 		"an input that nobody takes": {"[INPUT]\n name tail\n path /a\n[INPUT]\n name node_exporter_metrics\n[OUTPUT]\n name loki\n", "todo x.conf:4: [INPUT] with the tag node_exporter_metrics.0: no exporter"},
+		"an input of no files":       {"[INPUT]\n name tail\n path\n[INPUT]\n name tail\n path /a\n[OUTPUT]\n name stdout\n", "todo x.conf:1: [INPUT] tail: it names no files"},
 		"part of the inputs":         {"[INPUT]\n name tail\n tag a\n path /a\n[INPUT]\n name tail\n tag b\n path /b\n[OUTPUT]\n name stdout\n match a\n", "todo x.conf:9: [OUTPUT] Match a: it takes some inputs"},
 		"a key of a receiver":        {"receivers: {filelog: {include: [/a], frobnicate: 1}}\nexporters: {debug: {}}\nservice: {pipelines: {logs: {receivers: [filelog], exporters: [debug]}}}\n", "todo x.yaml:1: receivers.filelog.frobnicate"},
 		"a section":                  {"receivers: {filelog: {include: [/a]}}\nexporters: {debug: {}}\nservice: {pipelines: {logs: {receivers: [filelog], exporters: [debug]}}}\nx: 1\n", "todo x.yaml:4: x: not a section"},

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -76,6 +77,9 @@ func orAny(s string) string {
 
 // add takes the globs of one input. It gives the entry of tail.files, nil if they are of containers only.
 func (f *files) add(include, exclude []string) (entry map[string]any, err error) {
+	if len(include) == 0 {
+		return nil, errors.New("it names no files")
+	}
 	var in, out []string
 	for _, glob := range include {
 		c, of, err := containerGlob(glob)
